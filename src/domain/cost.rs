@@ -1,0 +1,196 @@
+//! What each kind of mistake costs.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ClassId, ClassSet};
+
+/// Cost of answering `predicted` for an image that is `actual`, in the challenge's units.
+/// Rows are true classes, columns answers, in the order of the class set (drift last).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Vec<f64>>", into = "Vec<Vec<f64>>")]
+pub struct CostMatrix {
+    rows: Vec<Vec<f64>>,
+}
+
+/// Why a table of numbers is no cost matrix.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum CostMatrixError {
+    /// No rows at all.
+    #[error("the cost matrix is empty; it needs one row and one column for each class")]
+    Empty,
+    /// A row with too few or too many cells.
+    #[error(
+        "row {row} of the cost matrix has {found} cells instead of {expected}; every class needs one cell in every row"
+    )]
+    NotSquare {
+        /// Counted from 1.
+        row: usize,
+        /// Cells in that row.
+        found: usize,
+        /// Cells it should have: the number of rows.
+        expected: usize,
+    },
+    /// A cell below zero, or not a number.
+    #[error("row {row}, column {column} of the cost matrix is {value}; a cost is zero or more")]
+    BadCell {
+        /// Counted from 1.
+        row: usize,
+        /// Counted from 1.
+        column: usize,
+        /// What stands there.
+        value: f64,
+    },
+}
+
+impl TryFrom<Vec<Vec<f64>>> for CostMatrix {
+    type Error = CostMatrixError;
+
+    fn try_from(rows: Vec<Vec<f64>>) -> Result<Self, Self::Error> {
+        let expected = rows.len();
+        if expected == 0 {
+            return Err(CostMatrixError::Empty);
+        }
+        for (r, row) in rows.iter().enumerate() {
+            if row.len() != expected {
+                return Err(CostMatrixError::NotSquare {
+                    row: r + 1,
+                    found: row.len(),
+                    expected,
+                });
+            }
+            if let Some(c) = row.iter().position(|v| !v.is_finite() || *v < 0.0) {
+                return Err(CostMatrixError::BadCell {
+                    row: r + 1,
+                    column: c + 1,
+                    value: row[c],
+                });
+            }
+        }
+        Ok(Self { rows })
+    }
+}
+
+impl From<CostMatrix> for Vec<Vec<f64>> {
+    fn from(matrix: CostMatrix) -> Self {
+        matrix.rows
+    }
+}
+
+impl CostMatrix {
+    /// The matrix of Challenge Data #157, order GOOD … Drift: a bad part passed as GOOD costs 10,000.
+    #[must_use]
+    pub fn challenge() -> Self {
+        let mut rows = vec![vec![1.0; 7]; 7];
+        for (actual, row) in rows.iter_mut().enumerate() {
+            for (predicted, cost) in row.iter_mut().enumerate() {
+                *cost = match (actual, predicted) {
+                    (a, p) if a == p => 0.0,
+                    (0, 6) | (_, 0) => 10_000.0,
+                    (0, _) => 100.0,
+                    (6, _) | (_, 6) => 1_000.0,
+                    _ => 1.0,
+                };
+            }
+        }
+        Self { rows }
+    }
+
+    /// The challenge's matrix for the challenge's classes; otherwise 1 for a mix-up of regular
+    /// classes, 1 for a false drift alarm and 10 for a missed drift.
+    #[must_use]
+    pub fn default_for(classes: &ClassSet) -> Self {
+        if classes.is_challenge() {
+            return Self::challenge();
+        }
+        let n = classes.len();
+        let mut rows = vec![vec![1.0; n]; n];
+        for (actual, row) in rows.iter_mut().enumerate() {
+            if actual == n - 1 {
+                row.fill(10.0);
+            }
+            row[actual] = 0.0;
+        }
+        Self { rows }
+    }
+
+    /// Number of classes, drift included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Never true: an empty table is refused.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Cost of answering `predicted` where `actual` is true.
+    ///
+    /// # Panics
+    /// For classes of another set.
+    #[must_use]
+    pub fn cost(&self, actual: ClassId, predicted: ClassId) -> f64 {
+        self.rows[actual.index()][predicted.index()]
+    }
+
+    /// The largest cell: what PWA divides by.
+    #[must_use]
+    pub fn max(&self) -> f64 {
+        self.rows.iter().flatten().copied().fold(0.0, f64::max)
+    }
+
+    /// Expected cost of each answer, in class order, under `probabilities` (one per class, drift last).
+    /// The cheapest answer is the minimum.
+    #[must_use]
+    pub fn expected(&self, probabilities: &[f64]) -> Vec<f64> {
+        (0..self.len())
+            .map(|predicted| {
+                self.rows
+                    .iter()
+                    .zip(probabilities)
+                    .map(|(row, p)| row[predicted] * p)
+                    .sum()
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_challenge_matrix_is_the_published_one() {
+        let expected = [
+            [0, 100, 100, 100, 100, 100, 10000],
+            [10000, 0, 1, 1, 1, 1, 1000],
+            [10000, 1, 0, 1, 1, 1, 1000],
+            [10000, 1, 1, 0, 1, 1, 1000],
+            [10000, 1, 1, 1, 0, 1, 1000],
+            [10000, 1, 1, 1, 1, 0, 1000],
+            [10000, 1000, 1000, 1000, 1000, 1000, 0],
+        ];
+        let rows: Vec<Vec<f64>> = expected
+            .iter()
+            .map(|row| row.iter().map(|v| f64::from(*v)).collect())
+            .collect();
+        assert_eq!(CostMatrix::try_from(rows), Ok(CostMatrix::challenge()));
+    }
+
+    #[test]
+    fn bad_tables_are_refused_with_the_cell() {
+        let bad = |rows| CostMatrix::try_from(rows).map_err(|e| e.to_string());
+        assert_eq!(bad(vec![]), Err(CostMatrixError::Empty.to_string()));
+        assert!(bad(vec![vec![0.0, 1.0], vec![1.0]]).is_err_and(|e| e.contains("row 2")));
+        assert!(bad(vec![vec![0.0, -1.0], vec![1.0, 0.0]]).is_err_and(|e| e.contains("column 2")));
+        assert!(bad(vec![vec![f64::NAN]]).is_err_and(|e| e.contains("NaN")));
+    }
+
+    #[test]
+    fn expected_cost_of_passing_a_sure_drift_is_the_full_price() {
+        let c = CostMatrix::challenge();
+        let e = c.expected(&[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
+        assert_eq!(e, [10_000.0, 1000.0, 1000.0, 1000.0, 1000.0, 1000.0, 0.0]);
+    }
+}

@@ -1,0 +1,1 @@
+//! Scores, heads, thresholds and decisions over embeddings: pure numbers.

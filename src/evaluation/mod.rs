@@ -1,0 +1,1 @@
+//! How good the predictions are: pure numbers, no tensors.

@@ -1,0 +1,1 @@
+//! Decoding, resizing and the caches of thumbnails and pixels.

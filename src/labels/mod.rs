@@ -1,0 +1,1 @@
+//! The label store: append-only events, undo, CSV in and out.

@@ -1,0 +1,1 @@
+//! What is open: manifest, labels, runs and caches.

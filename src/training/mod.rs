@@ -1,0 +1,1 @@
+//! Plans, the trainer and its events.
