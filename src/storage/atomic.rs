@@ -1,0 +1,77 @@
+//! Whole files, written so that a reader sees the old content or the new, never half.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::Path,
+};
+
+use super::StorageError;
+
+/// Replaces `path` by `bytes`: writes a sibling, syncs it, renames it, syncs the folder. After a crash
+/// or a full disk the old content is still there.
+///
+/// # Errors
+/// [`StorageError`] naming the file.
+pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.tmp", std::process::id()));
+    let beside = Path::new(&beside);
+    let written = (|| {
+        let mut file = File::create(beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(beside, path)?;
+        sync_folder(folder)
+    })();
+    written.map_err(|source| {
+        // Nothing more can be done about a leftover, and the first error is the one to tell.
+        drop(fs::remove_file(beside));
+        StorageError::io("write", path, source)
+    })
+}
+
+/// Creates a folder and its parents.
+///
+/// # Errors
+/// [`StorageError`] naming the folder.
+pub fn create_dir(path: &Path) -> Result<(), StorageError> {
+    fs::create_dir_all(path).map_err(|source| StorageError::io("create", path, source))
+}
+
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> std::io::Result<()> {
+    // Windows has no handle on a folder to sync; its rename is journalled.
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nothing_is_left_beside_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("report.json");
+        atomic_write(&path, b"one").expect("written");
+        atomic_write(&path, b"two").expect("written again");
+        assert_eq!(fs::read(&path).expect("read"), b"two");
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1);
+    }
+
+    #[test]
+    fn a_missing_folder_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let error = atomic_write(&folder.path().join("gone/file"), b"").expect_err("no folder");
+        assert!(error.to_string().contains("gone"), "{error}");
+    }
+}
