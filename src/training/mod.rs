@@ -1,1 +1,7 @@
-//! Plans, the trainer and its events.
+//! Plans, the trainer and the events it sends. The trainer never draws; whoever watches reads events.
+
+mod event;
+mod plan;
+
+pub use event::{EpochMetrics, TrainEvent, ValidationPrediction};
+pub use plan::{Balance, Monitor, Plan, PlanError, preset, preset_names};

@@ -1,0 +1,98 @@
+//! What a training tells whoever watches: plain data, in order.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{ImageId, Prediction};
+use crate::evaluation::{ConfusionMatrix, Report};
+
+use super::Plan;
+
+/// One thing that happened in a training run.
+#[derive(Clone, Debug)]
+pub enum TrainEvent {
+    /// The data is ready, the model is built, the first epoch begins.
+    Started {
+        /// The plan as it will be carried out.
+        plan: Plan,
+        /// Names of the regular classes, in order.
+        classes: Vec<String>,
+        /// Images of each class in training (after balancing), in class order.
+        train_counts: Vec<usize>,
+        /// Images of each class in validation, in class order.
+        validation_counts: Vec<usize>,
+        /// Trainable parameters.
+        parameters: u64,
+        /// Steps in one epoch.
+        steps_per_epoch: usize,
+    },
+    /// A training step was taken. Sent a few times a second at most.
+    Step {
+        /// Counted from 1.
+        epoch: usize,
+        /// Counted from 1.
+        step: usize,
+        /// Mean loss of the epoch so far.
+        loss: f64,
+        /// Training images per second of this epoch.
+        images_per_s: f64,
+    },
+    /// An epoch ended and the validation images were read.
+    Epoch(Box<EpochMetrics>),
+    /// Training is over, the best weights are restored, the test split was read once.
+    Finished {
+        /// The epoch whose weights were kept, counted from 1.
+        best_epoch: usize,
+        /// On the test split.
+        report: Box<Report>,
+        /// Why it ended: `patience used up`, `all epochs done`, `stopped by the user`.
+        reason: String,
+    },
+}
+
+/// The figures of one epoch. One line of `metrics.jsonl`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EpochMetrics {
+    /// Counted from 1.
+    pub epoch: usize,
+    /// Mean training loss, class weights included.
+    pub train_loss: f64,
+    /// Share of training images answered rightly while training on them, `0..=1`.
+    pub train_accuracy: f64,
+    /// Macro-F1 of the answers given while training on them, `0..=1`.
+    pub train_macro_f1: f64,
+    /// Mean cross-entropy on the validation split, unweighted.
+    pub val_loss: f64,
+    /// Share of validation images answered rightly, `0..=1`.
+    pub val_accuracy: f64,
+    /// Macro-F1 on the validation split, `0..=1`.
+    pub val_macro_f1: f64,
+    /// F1 of each class on the validation split, in class order.
+    pub val_f1: Vec<f64>,
+    /// Whether this is the best epoch so far by the plan's monitor.
+    pub best: bool,
+    /// Epochs without improvement still allowed.
+    pub patience_left: usize,
+    /// Wall-clock seconds of this epoch, validation included.
+    pub seconds: f64,
+    /// Confusion of the validation split: rows true, columns predicted.
+    #[serde(skip, default = "empty_confusion")]
+    pub confusion: ConfusionMatrix,
+    /// Every validation image with the answer of this epoch.
+    #[serde(skip)]
+    pub predictions: Vec<ValidationPrediction>,
+}
+
+fn empty_confusion() -> ConfusionMatrix {
+    ConfusionMatrix::new(0)
+}
+
+/// The answer for one validation image.
+#[derive(Clone, Debug)]
+pub struct ValidationPrediction {
+    /// Which image.
+    pub image: ImageId,
+    /// Its label's index.
+    pub actual: usize,
+    /// Probabilities over the regular classes.
+    pub prediction: Prediction,
+}
