@@ -1,1 +1,11 @@
-//! The workbench window.
+//! The workbench window: `logic` changes the state, `ui` paints it, views send commands.
+
+pub mod command;
+pub mod context;
+pub mod icons;
+pub mod keymap;
+pub mod predictions;
+pub mod session;
+pub mod textures;
+pub mod theme;
+pub mod widgets;

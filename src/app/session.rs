@@ -9,13 +9,6 @@ use crate::imaging::Facts;
 use crate::labels::{Current, Event};
 use crate::project::Snapshot;
 
-/// What is known of one image's decisions.
-#[derive(Clone, Debug, Default)]
-pub struct Decisions {
-    /// All of them, oldest first.
-    pub events: Vec<Event>,
-}
-
 /// The open data set.
 pub struct Session {
     /// Manifest, splits and labels, as jobs get them.
@@ -33,7 +26,7 @@ pub struct Session {
     current: HashMap<ImageId, Current>,
     facts: Vec<Option<Result<Facts, String>>>,
     scanned: usize,
-    history: Option<(ImageId, Arc<Decisions>)>,
+    history: Option<(ImageId, Vec<Event>)>,
 }
 
 impl Session {
@@ -159,18 +152,18 @@ impl Session {
         self.generation += 1;
     }
 
-    /// The decisions about an image, if they were read already.
+    /// The decisions about an image, oldest first, if they were read already.
     #[must_use]
-    pub fn history(&self, image: ImageId) -> Option<&Decisions> {
+    pub fn history(&self, image: ImageId) -> Option<&[Event]> {
         self.history
             .as_ref()
             .filter(|(of, _)| *of == image)
-            .map(|(_, decisions)| &**decisions)
+            .map(|(_, events)| events.as_slice())
     }
 
     /// Takes in the decisions about an image.
     pub fn set_history(&mut self, image: ImageId, events: Vec<Event>) {
-        self.history = Some((image, Arc::new(Decisions { events })));
+        self.history = Some((image, events));
     }
 
     /// Images labelled by hand.
