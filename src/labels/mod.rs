@@ -1,5 +1,7 @@
 //! The label store: append-only events, undo, CSV in and out.
 
+pub mod csv;
+
 mod error;
 mod event;
 mod lock;

@@ -292,6 +292,23 @@ impl Store {
         self.append(drafts)
     }
 
+    /// Of labels read from a file, those that are news here, as changes for [`Self::apply_many`]:
+    /// importing a file twice changes nothing the second time.
+    #[must_use]
+    pub fn news(&self, labels: &[(String, Label)]) -> Vec<Change> {
+        labels
+            .iter()
+            .filter(|(image, label)| self.label_of(image) != Some(*label))
+            .map(|(image, label)| Change {
+                image: image.clone(),
+                label: Some(*label),
+                source: Source::Import,
+                model_run: None,
+                prediction_visible: false,
+            })
+            .collect()
+    }
+
     /// Flags an image, or takes the flag away.
     ///
     /// # Errors

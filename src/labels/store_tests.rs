@@ -144,6 +144,21 @@ fn a_group_is_one_step_and_a_new_label_forgets_what_was_undone() {
 }
 
 #[test]
+fn importing_twice_changes_nothing_the_second_time() {
+    let folder = Folder::new();
+    let mut store = folder.open();
+    store.apply(change("a.png", Some(GOOD))).unwrap();
+    let read = [("a.png".to_owned(), GOOD), ("b.png".to_owned(), DRIFT)];
+    let news = store.news(&read);
+    assert_eq!((news.len(), news[0].source), (1, Source::Import));
+    store.apply_many(&news).unwrap();
+    assert_eq!(store.news(&read), []);
+    let mut labels: Vec<_> = store.labels().collect();
+    labels.sort_unstable_by_key(|(image, _)| *image);
+    assert_eq!(labels, [("a.png", GOOD), ("b.png", DRIFT)]);
+}
+
+#[test]
 fn labels_of_another_class_set_are_kept_and_reported() {
     let folder = Folder::new();
     let mut store = folder.open();
