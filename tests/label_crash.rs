@@ -87,7 +87,10 @@ fn label_forever(path: &Path) {
 }
 
 fn visit(path: &Path) {
-    let mut store = open(path);
+    let mut store = match Store::open(path, &ClassSet::challenge(), "ben") {
+        Ok(store) => store,
+        Err(error) => return say(&format!("error {error}")),
+    };
     let reason = match store.access() {
         Access::ReadWrite => "none".to_owned(),
         Access::ReadOnly { reason } => reason.clone(),
@@ -255,42 +258,79 @@ fn a_second_process_reads_only_says_so_and_harms_nothing() {
     assert_eq!(open(&path).saved(), 91);
 }
 
+/// What a visitor says who may write neither the folder nor the files in it, as far as `folder` and
+/// `files`, their access rights, forbid it. `None` where that cannot be tried.
 #[cfg(unix)]
-#[test]
-fn a_write_protected_folder_opens_read_only() {
+fn visit_protected(path: &Path, folder: u32, files: u32) -> Option<String> {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
 
+    let dir = path.parent().unwrap();
+    let protect = |folder: u32, files: u32| {
+        for entry in fs::read_dir(dir).unwrap() {
+            fs::set_permissions(entry.unwrap().path(), Permissions::from_mode(files)).unwrap();
+        }
+        fs::set_permissions(dir, Permissions::from_mode(folder)).unwrap();
+    };
+    protect(folder, files);
+    let root = fs::OpenOptions::new().write(true).open(path).is_ok();
+    let mut command = command("visit", path);
+    if root {
+        // Nothing is write-protected for root, so the child is nobody.
+        command.uid(65534).gid(65534);
+    }
+    let result = command.spawn().and_then(Child::wait_with_output);
+    protect(0o755, 0o644);
+    match result {
+        Ok(output) => Some(heard(output)),
+        Err(error) => {
+            // Nobody may not run a program that lies in root's home.
+            assert!(root, "{error}");
+            None
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn write_protected_places_open_read_only() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("labels.sqlite");
     open(&path).apply(change(1, 0, Source::Key)).unwrap();
-    let protect = |folder: u32, file: u32| {
-        for entry in fs::read_dir(dir.path()).unwrap() {
-            fs::set_permissions(entry.unwrap().path(), Permissions::from_mode(file)).unwrap();
-        }
-        fs::set_permissions(dir.path(), Permissions::from_mode(folder)).unwrap();
-    };
-    protect(0o555, 0o444);
-    let root = fs::File::create(dir.path().join("probe")).is_ok();
-    let mut command = command("visit", &path);
-    if root {
-        // Nothing is write-protected for root, so the child is nobody.
-        fs::remove_file(dir.path().join("probe")).unwrap();
-        command.uid(65534).gid(65534);
+    if let Some(text) = visit_protected(&path, 0o555, 0o444) {
+        assert!(text.contains("saw 1 labels"), "{text}");
+        assert!(text.contains("labels.lock cannot be written"), "{text}");
+        assert!(text.contains("refused"), "{text}");
     }
-    let child = command.spawn();
-    let result = child.and_then(Child::wait_with_output);
-    protect(0o755, 0o644);
-    match result {
-        Ok(output) => {
-            let text = heard(output);
-            assert!(text.contains("saw 1 labels"), "{text}");
-            assert!(text.contains("cannot be written"), "{text}");
-            assert!(text.contains("refused"), "{text}");
-        }
-        // Nobody may not run a program that lies in root's home.
-        Err(error) => assert!(root, "{error}"),
+    std::fs::remove_file(dir.path().join("labels.lock")).unwrap();
+    if let Some(text) = visit_protected(&path, 0o777, 0o444) {
+        assert!(text.contains("saw 1 labels"), "{text}");
+        assert!(text.contains("the file is write-protected"), "{text}");
+        assert!(text.contains("refused"), "{text}");
     }
+    drop(std::fs::remove_file(dir.path().join("labels.lock")));
     assert_eq!(open(&path).access(), &Access::ReadWrite);
+}
+
+#[cfg(unix)]
+#[test]
+fn labels_still_in_the_log_of_a_write_protected_folder_are_not_overlooked() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("labels.sqlite");
+    let mut store = open(&path);
+    store.apply(change(1, 0, Source::Key)).unwrap();
+    // As a crash, or a copy made while labelling, leaves it.
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["labels.sqlite", "labels.sqlite-wal"] {
+        std::fs::copy(dir.path().join(name), copy.path().join(name)).unwrap();
+    }
+    let path = copy.path().join("labels.sqlite");
+    if let Some(text) = visit_protected(&path, 0o555, 0o444) {
+        assert!(
+            text.contains("error") && text.contains("ending in -wal"),
+            "{text}"
+        );
+    }
+    assert_eq!(open(&path).counts().labelled(), 1);
 }

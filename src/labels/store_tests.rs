@@ -262,8 +262,13 @@ fn a_file_cut_short_or_scribbled_over_is_refused_and_left_alone() {
     fs::write(folder.path(), scribbled).unwrap();
     assert!(matches!(folder.refusal(), LabelError::Damaged { .. }));
 
-    fs::write(folder.path(), sound).unwrap();
+    fs::write(folder.path(), &sound).unwrap();
     assert_eq!(folder.open().saved(), 2000);
+    folder.sql(
+        "INSERT INTO label_event (id, at, who, image, kind, source, prediction_visible, batch)
+         VALUES (2001, 'yesterday', 'ben', 'a.png', 'label', 'key', 0, 2001)",
+    );
+    assert!(matches!(folder.refusal(), LabelError::Damaged { .. }));
 }
 
 #[test]
