@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::icons::Icon;
 use super::keymap::Shortcut;
 use super::theme::Theme;
+use super::walk::QueueKind;
 use crate::domain::{ImageId, Label, Split};
 use crate::labels::Source;
 use crate::training::Plan;
@@ -552,6 +553,10 @@ pub enum Command {
         /// Position to start from.
         start: usize,
     },
+    /// Make another queue in the Label view.
+    SetQueue(QueueKind),
+    /// Go to that place of the queue.
+    GoTo(usize),
     /// Show an image in the inspector.
     Inspect(Option<ImageId>),
     /// Switch the theme.

@@ -8,8 +8,8 @@ use crossbeam_channel as channel;
 
 use crate::dataset::Manifest;
 use crate::domain::{ImageId, Label};
-use crate::jobs::{Job, Outcome, Sender, Wake};
-use crate::labels::{Change, Current, Event, Kind, LabelError, Source, Undone};
+use crate::jobs::{Job, Outcome, Wake};
+use crate::labels::{Change, Current, Event, LabelError, Source, Undone};
 use crate::project::Project;
 use crate::workflows;
 
@@ -83,10 +83,15 @@ pub enum Answer {
     History(ImageId, Vec<Event>),
 }
 
+/// Number of an order; answers carry it back.
+pub type Ticket = u64;
+
 /// The handle on the thread.
 pub struct Labeller {
-    orders: Option<channel::Sender<Order>>,
-    job: Job<Answer, (), LabelError>,
+    orders: Option<channel::Sender<(Ticket, Order)>>,
+    sent: Ticket,
+    answered: Ticket,
+    job: Job<(Ticket, Answer), (), LabelError>,
 }
 
 impl Labeller {
@@ -101,29 +106,42 @@ impl Labeller {
                 manifest: project.manifest.clone(),
                 project,
             };
-            for order in &waiting {
-                desk.carry_out(order, answers);
+            for (ticket, order) in &waiting {
+                let answer = desk.carry_out(order);
+                let answer = answer.unwrap_or_else(|error| Answer::Failed(error.to_string()));
+                answers.send((ticket, answer));
             }
             Ok(())
         })?;
         Ok(Self {
             orders: Some(orders),
+            sent: 0,
+            answered: 0,
             job,
         })
     }
 
-    /// Sends an order; false if it cannot be taken.
+    /// Sends an order; `None` if it cannot be taken: the thread has ended, or is hopelessly behind.
     #[must_use]
-    pub fn send(&self, order: Order) -> bool {
-        self.orders
-            .as_ref()
-            .is_some_and(|orders| orders.try_send(order).is_ok())
+    pub fn send(&mut self, order: Order) -> Option<Ticket> {
+        let ticket = self.sent + 1;
+        self.orders.as_ref()?.try_send((ticket, order)).ok()?;
+        self.sent = ticket;
+        Some(ticket)
     }
 
-    /// The next answer that has arrived.
+    /// The next answer that has arrived. Every order has exactly one, in the order they were sent.
     #[must_use]
-    pub fn try_answer(&self) -> Option<Answer> {
-        self.job.try_event()
+    pub fn try_answer(&mut self) -> Option<(Ticket, Answer)> {
+        let (ticket, answer) = self.job.try_event()?;
+        self.answered = ticket;
+        Some((ticket, answer))
+    }
+
+    /// Whether every order has been answered.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.sent == self.answered
     }
 
     /// Takes no more orders; what was sent is still carried out.
@@ -151,8 +169,8 @@ struct Desk {
 }
 
 impl Desk {
-    fn carry_out(&mut self, order: Order, answers: &Sender<Answer>) {
-        let answer = match order {
+    fn carry_out(&mut self, order: Order) -> Result<Answer, LabelError> {
+        match order {
             Order::Label {
                 images,
                 label,
@@ -206,8 +224,7 @@ impl Desk {
                 };
                 Ok(answer)
             }
-        };
-        answers.send(answer.unwrap_or_else(|error| Answer::Failed(error.to_string())));
+        }
     }
 
     fn reverted(&self, undone: Option<Undone>) -> Answer {
@@ -219,10 +236,7 @@ impl Desk {
             .iter()
             .filter_map(|key| self.manifest.by_key(key))
             .collect();
-        let did = match undone.kind {
-            Kind::Label | Kind::Flag => Did::Reverted(images.clone()),
-        };
-        self.done(did, &images)
+        self.done(Did::Reverted(images.clone()), &images)
     }
 
     fn done(&self, did: Did, images: &[ImageId]) -> Answer {

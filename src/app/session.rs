@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::dataset::{ImageEntry, Manifest};
+use crate::dataset::{ImageEntry, Manifest, Severity};
 use crate::domain::{ClassSet, ImageId, Label, Split};
 use crate::imaging::Facts;
 use crate::labels::{Current, Event};
@@ -27,6 +27,8 @@ pub struct Session {
     facts: Vec<Option<Result<Facts, String>>>,
     scanned: usize,
     history: Option<(ImageId, Vec<Event>)>,
+    /// Images named by the manifest's problems, sorted.
+    problems: Vec<ImageId>,
 }
 
 impl Session {
@@ -37,7 +39,16 @@ impl Session {
         read_only: Option<String>,
         current: HashMap<ImageId, Current>,
     ) -> Self {
-        let images = snapshot.manifest.len();
+        let manifest = &snapshot.manifest;
+        let images = manifest.len();
+        let mut problems: Vec<ImageId> = manifest
+            .problems
+            .iter()
+            .filter(|problem| problem.severity() != Severity::Info)
+            .filter_map(|problem| manifest.by_key(&problem.file))
+            .collect();
+        problems.sort_unstable();
+        problems.dedup();
         Self {
             snapshot,
             read_only,
@@ -49,6 +60,7 @@ impl Session {
             facts: vec![None; images],
             scanned: 0,
             history: None,
+            problems,
         }
     }
 
@@ -120,6 +132,14 @@ impl Session {
     #[must_use]
     pub fn facts(&self, image: ImageId) -> Option<&Result<Facts, String>> {
         self.facts.get(image.index())?.as_ref()
+    }
+
+    /// Whether something is the matter with the file: it cannot be read, or the data set's own check
+    /// found fault with it.
+    #[must_use]
+    pub fn has_problem(&self, image: ImageId) -> bool {
+        matches!(self.facts(image), Some(Err(_)))
+            || self.problems.binary_search(&image).is_ok()
     }
 
     /// How many files were looked at.

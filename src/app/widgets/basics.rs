@@ -116,7 +116,7 @@ pub fn chip(
     let size = vec2(galley.size().x + 20.0, 24.0);
     let (rect, response) = ui.allocate_exact_size(size, Sense::click());
     response.widget_info(|| {
-        WidgetInfo::selected(WidgetType::SelectableLabel, ui.is_enabled(), active, &plain)
+        WidgetInfo::selected(WidgetType::Button, ui.is_enabled(), active, &plain)
     });
     let fill = match (active, response.hovered()) {
         (true, _) => palette.tint(palette.accent, 0.16),

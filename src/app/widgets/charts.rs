@@ -52,7 +52,7 @@ fn bar_row(ui: &mut Ui, palette: &Palette, bar: &Bar, share: f32, dim: bool) -> 
     let (rect, response) = ui.allocate_exact_size(size, Sense::click());
     response.widget_info(|| {
         let text = format!("{}: {}", bar.name, bar.count);
-        WidgetInfo::selected(WidgetType::SelectableLabel, true, bar.active, text)
+        WidgetInfo::selected(WidgetType::Button, true, bar.active, text)
     });
     let painter = ui.painter_at(rect);
     if bar.active || response.hovered() {
@@ -158,7 +158,7 @@ pub fn table(
             let count = counts[r][c];
             let min = pos2(rect.left() + head_width + c as f32 * cell.x, top);
             let place = Rect::from_min_size(min, cell).shrink(1.0);
-            let id = ui.id().with(("cell", r, c));
+            let id = ui.scope_id().with(("cell", r, c));
             let response = ui.interact(place, id, Sense::click());
             response.widget_info(|| {
                 let text = format!("{name} x {column}: {count}");

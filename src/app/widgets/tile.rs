@@ -34,7 +34,7 @@ pub fn tile(
     image: ImageId,
     look: &TileLook<'_>,
 ) -> Response {
-    let id = ui.id().with(("tile", image.0));
+    let id = ui.scope_id().with(("tile", image.0));
     let response = ui.interact(rect, id, Sense::click());
     if !ui.is_rect_visible(rect) {
         return response;
