@@ -156,3 +156,22 @@ impl DatasetError {
 fn columns_found(columns: &[String]) -> String {
     few(columns, 12)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_says_is_put_in_words() {
+        let told = |kind: io::ErrorKind| {
+            DatasetError::from_io(Path::new("a/b.csv"), io::Error::from(kind)).to_string()
+        };
+        assert_eq!(told(io::ErrorKind::NotFound), "a/b.csv does not exist");
+        let refused = told(io::ErrorKind::PermissionDenied);
+        assert!(
+            refused.starts_with("no permission to read a/b.csv"),
+            "{refused}"
+        );
+        assert!(told(io::ErrorKind::Other).starts_with("a/b.csv cannot be read: "));
+    }
+}

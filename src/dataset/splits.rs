@@ -253,7 +253,6 @@ struct Group {
 /// Which part each group goes to, and how good that is: fewer is better, first things first.
 struct Assignment {
     parts: Vec<usize>,
-    empty_parts: usize,
     untrained_classes: usize,
     absent_classes: usize,
     deviation: f64,
@@ -357,9 +356,13 @@ impl<'a> Grouping<'a> {
             let of_class = |c: &usize| spread(used.iter().map(|p| fill(counts[*p][*c], *p, *c)));
             present.iter().map(of_class).sum()
         };
-        for group in order {
+        for (nth, group) in order.iter().copied().enumerate() {
             let mut best = (f64::INFINITY, f64::INFINITY, 0);
-            for &part in &used {
+            let is_empty = |p: &&usize| counts[**p].iter().all(|n| *n == 0);
+            let empty: Vec<usize> = used.iter().filter(is_empty).copied().collect();
+            // The last groups go where there is none yet, so that no part stays empty.
+            let last = order.len() - nth <= empty.len();
+            for &part in if last { &empty } else { &used } {
                 let add = |counts: &mut [Vec<usize>], sign: bool| {
                     for (n, more) in counts[part].iter_mut().zip(&self.groups[group].counts) {
                         *n = if sign { *n + more } else { *n - more };
@@ -384,7 +387,6 @@ impl<'a> Grouping<'a> {
         }
         let absent = |p: &usize| present.iter().filter(|c| counts[*p][**c] == 0).count();
         Assignment {
-            empty_parts: used.iter().filter(|p| absent(p) == present.len()).count(),
             untrained_classes: self.untrained(&parts).count(),
             absent_classes: used.iter().map(absent).sum(),
             deviation: unevenness(&counts),
@@ -403,7 +405,7 @@ impl<'a> Grouping<'a> {
 
 impl Assignment {
     fn compare(&self, other: &Self) -> std::cmp::Ordering {
-        let counts = |a: &Self| (a.empty_parts, a.untrained_classes, a.absent_classes);
+        let counts = |a: &Self| (a.untrained_classes, a.absent_classes);
         counts(self)
             .cmp(&counts(other))
             .then(self.deviation.total_cmp(&other.deviation))

@@ -40,20 +40,10 @@ fn keys(manifest: &Manifest) -> Vec<&str> {
 
 /// Key, label and whether it is incoming, of each image.
 fn labels(manifest: &Manifest) -> Vec<(&str, Option<&str>, bool)> {
-    let label = |i: &ImageEntry| i.label.map(|c| manifest.classes.label(c).to_owned());
-    manifest
-        .images
-        .iter()
-        .map(|i| {
-            let label = label(i).and_then(|l| {
-                manifest
-                    .classes
-                    .iter()
-                    .map(|(_, c)| c.label.as_str())
-                    .find(|w| *w == l)
-            });
-            (i.key.as_str(), label, i.incoming)
-        })
+    let label = |i: &ImageEntry| i.label.map(|class| manifest.classes.label(class));
+    let images = manifest.images.iter();
+    images
+        .map(|i| (i.key.as_str(), label(i), i.incoming))
         .collect()
 }
 
@@ -541,11 +531,11 @@ fn equal_contents_are_found_and_differing_labels_told() {
         ("y/5.png", ""),
     ]);
     let manifest = open(dir.path());
-    let hashes: Vec<_> = manifest
+    let mut hashes: Vec<_> = manifest
         .ids()
         .zip([[7; 32], [8; 32], [7; 32], [9; 32], [9; 32]])
-        .rev()
         .collect();
+    hashes.reverse();
     let found = integrity::content_duplicates(&hashes, &manifest);
     let kinds: Vec<_> = found.iter().map(|p| (p.kind, p.file.as_str())).collect();
     assert_eq!(
