@@ -180,7 +180,9 @@ mod tests {
 
     #[test]
     fn bad_tables_are_refused_with_the_cell() {
-        let bad = |rows: Vec<Vec<f64>>| CostMatrix::try_from(rows).map_err(|e: CostMatrixError| e.to_string());
+        let bad = |rows: Vec<Vec<f64>>| {
+            CostMatrix::try_from(rows).map_err(|e: CostMatrixError| e.to_string())
+        };
         assert_eq!(bad(vec![]), Err(CostMatrixError::Empty.to_string()));
         assert!(bad(vec![vec![0.0, 1.0], vec![1.0]]).is_err_and(|e| e.contains("row 2")));
         assert!(bad(vec![vec![0.0, -1.0], vec![1.0, 0.0]]).is_err_and(|e| e.contains("column 2")));

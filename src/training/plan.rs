@@ -188,7 +188,11 @@ impl Plan {
             return bad("batch", &self.batch, "between 1 and 4096 images");
         }
         if !(self.learning_rate > 0.0 && self.learning_rate <= 1.0) {
-            return bad("learning_rate", &self.learning_rate, "above 0 and at most 1");
+            return bad(
+                "learning_rate",
+                &self.learning_rate,
+                "above 0 and at most 1",
+            );
         }
         if self.patience == 0 {
             return bad("patience", &self.patience, "1 epoch or more");
@@ -263,7 +267,10 @@ mod tests {
             ("epochs = 0", "epochs"),
             ("learning_rate = -1.0", "learning_rate"),
             ("learning_rate = nan", "learning_rate"),
-            ("test_share = 0.9\nvalidation_share = 0.2", "validation_share"),
+            (
+                "test_share = 0.9\nvalidation_share = 0.2",
+                "validation_share",
+            ),
             ("balance = \"smote\"", "smote"),
             ("size = ", "size"),
         ] {

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::domain::{ClassId, ClassSet, CostMatrix, ImageId};
-use crate::evaluation::{BinaryCounts, BinaryScores, ConfusionMatrix, CvReport, best_constant, pwa};
+use crate::evaluation::{
+    BinaryCounts, BinaryScores, ConfusionMatrix, CvReport, best_constant, pwa,
+};
 use crate::workflows::DriftResult;
 
 /// Bars of the score histogram.
@@ -275,7 +277,9 @@ impl DriftState {
     /// Every scored image in the frozen order, the most likely drift first.
     pub fn ranked(&self) -> impl Iterator<Item = DriftImage> {
         let at: HashMap<ImageId, &DriftImage> = self.images.iter().map(|i| (i.image, i)).collect();
-        self.order.iter().filter_map(move |i| at.get(i).map(|i| **i))
+        self.order
+            .iter()
+            .filter_map(move |i| at.get(i).map(|i| **i))
     }
 
     /// Images by score in [`BINS`] equal bars over `0..=1`.
@@ -314,8 +318,10 @@ impl DriftState {
             .iter()
             .filter_map(|i| Some((*i, i.label?)))
             .collect();
-        let (scores, truth): (Vec<f64>, Vec<bool>) =
-            labelled.iter().map(|(i, d)| (f64::from(i.score), *d)).unzip();
+        let (scores, truth): (Vec<f64>, Vec<bool>) = labelled
+            .iter()
+            .map(|(i, d)| (f64::from(i.score), *d))
+            .unzip();
         let scores = BinaryScores::new(&scores, &truth).ok()?;
         if scores.positives() == 0 || scores.negatives() == 0 {
             return None;
@@ -323,8 +329,16 @@ impl DriftState {
         let pairs = labelled.iter().filter_map(|(image, drift)| {
             let (label, answer) = known(image.image);
             let answer = answer?;
-            let actual = if *drift { classes.drift() } else { label.unwrap_or(answer) };
-            let given = if image.score >= threshold { classes.drift() } else { answer };
+            let actual = if *drift {
+                classes.drift()
+            } else {
+                label.unwrap_or(answer)
+            };
+            let given = if image.score >= threshold {
+                classes.drift()
+            } else {
+                answer
+            };
             Some((actual, given))
         });
         let confusion = ConfusionMatrix::from_pairs(classes.len(), pairs);
@@ -451,7 +465,10 @@ mod tests {
         assert!(why.contains("at least 2 of each"), "{why}");
         let none = |_| (None, None);
         let set = ClassSet::challenge();
-        assert_eq!(state.at_threshold(0.5, &set, &CostMatrix::challenge(), none), None);
+        assert_eq!(
+            state.at_threshold(0.5, &set, &CostMatrix::challenge(), none),
+            None
+        );
     }
 
     #[test]
@@ -459,10 +476,16 @@ mod tests {
         let mut state = fitted(&[0.9, 0.8, 0.2, 0.1, 0.5], "1100-");
         assert_eq!(order(&state), [0, 1, 4, 2, 3]);
         state.apply(DriftEvent::Labelled(vec![(ImageId(4), Some(true))]));
-        assert_eq!((state.label_counts(), state.labels_since_order), ((3, 2), 1));
+        assert_eq!(
+            (state.label_counts(), state.labels_since_order),
+            ((3, 2), 1)
+        );
         let refit = result(&[0.9, 0.8, 0.2, 0.1, 0.95], "11001");
         state.apply(DriftEvent::Fitting);
-        state.apply(DriftEvent::Fitted { result: refit, rerank: false });
+        state.apply(DriftEvent::Fitted {
+            result: refit,
+            rerank: false,
+        });
         assert_eq!(order(&state), [0, 1, 4, 2, 3]);
         state.rerank();
         assert_eq!(order(&state), [4, 0, 1, 2, 3]);
@@ -479,7 +502,10 @@ mod tests {
         let at = state
             .at_threshold(0.4, &set, &CostMatrix::challenge(), good)
             .expect("both kinds");
-        assert_eq!((at.counts.true_positives, at.counts.false_positives), (1, 1));
+        assert_eq!(
+            (at.counts.true_positives, at.counts.false_positives),
+            (1, 1)
+        );
         assert_eq!(at.to_review, 1);
         // One drift passed as GOOD and one GOOD stopped as drift, 10,000 each, over four images; any
         // constant answer is wrong about two of the four in the same way, or dearer.
@@ -489,7 +515,12 @@ mod tests {
         state.reset_threshold();
         assert!(!state.threshold_is_chosen());
         let bins = state.histogram();
-        assert_eq!(bins.iter().map(|b| b.drift + b.regular + b.unlabelled).sum::<u32>(), 5);
+        assert_eq!(
+            bins.iter()
+                .map(|b| b.drift + b.regular + b.unlabelled)
+                .sum::<u32>(),
+            5
+        );
     }
 
     #[test]
@@ -503,7 +534,10 @@ mod tests {
         });
         state.set_threshold(0.5);
         let change = state.change().expect("two fits");
-        assert_eq!((change.labels, change.now_above, change.no_longer), (1, 1, 1));
+        assert_eq!(
+            (change.labels, change.now_above, change.no_longer),
+            (1, 1, 1)
+        );
         assert!(change.average_precision.is_some());
     }
 
@@ -524,13 +558,26 @@ mod tests {
         let scores = vec![0.5; 200];
         for n in 0..100 {
             let labels: String = (0..200)
-                .map(|i| if i < n { if i % 2 == 0 { '1' } else { '0' } } else { '-' })
+                .map(|i| {
+                    if i < n {
+                        if i % 2 == 0 { '1' } else { '0' }
+                    } else {
+                        '-'
+                    }
+                })
                 .collect();
             let mut fit = (*result(&scores, "-".repeat(200).as_str())).clone();
             (fit.n_drift, fit.n_regular) = (n / 2, n - n / 2);
             assert_eq!(labels.len(), 200);
-            state.apply(DriftEvent::Fitted { result: Arc::new(fit), rerank: false });
+            state.apply(DriftEvent::Fitted {
+                result: Arc::new(fit),
+                rerank: false,
+            });
         }
-        assert!(state.history.len() <= LOOK_BACK + 1, "{}", state.history.len());
+        assert!(
+            state.history.len() <= LOOK_BACK + 1,
+            "{}",
+            state.history.len()
+        );
     }
 }

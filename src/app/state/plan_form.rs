@@ -52,7 +52,12 @@ impl PlanForm {
             let text = e.to_string();
             let mut letters = text.chars();
             let first = letters.next().map(char::to_uppercase);
-            first.into_iter().flatten().chain(letters).chain(['.']).collect()
+            first
+                .into_iter()
+                .flatten()
+                .chain(letters)
+                .chain(['.'])
+                .collect()
         })
     }
 
@@ -60,7 +65,10 @@ impl PlanForm {
     #[must_use]
     pub fn models() -> Vec<String> {
         let mut models: Vec<String> = Vec::new();
-        for plan in preset_names().into_iter().filter_map(|name| preset(name).ok()) {
+        for plan in preset_names()
+            .into_iter()
+            .filter_map(|name| preset(name).ok())
+        {
             if !models.contains(&plan.model) {
                 models.push(plan.model);
             }

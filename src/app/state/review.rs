@@ -86,11 +86,7 @@ impl ReviewState {
 
     /// A review has been read. `label_now` gives the class of an image as it is labelled now; none where
     /// the label leaves the class open.
-    pub fn open(
-        &mut self,
-        review: Arc<Review>,
-        label_now: impl Fn(ImageId) -> Option<ClassId>,
-    ) {
+    pub fn open(&mut self, review: Arc<Review>, label_now: impl Fn(ImageId) -> Option<ClassId>) {
         self.now = review
             .rows
             .iter()
@@ -172,7 +168,9 @@ impl ReviewState {
     /// Figures of the split, or a sentence why there are none; `None` before a review is open.
     #[must_use]
     pub fn report(&self) -> Option<Result<&Report, &str>> {
-        self.report.as_ref().map(|r| r.as_ref().map_err(String::as_str))
+        self.report
+            .as_ref()
+            .map(|r| r.as_ref().map_err(String::as_str))
     }
 
     /// Images of the split whose label is no longer the one the run was trained with.
@@ -274,7 +272,10 @@ impl ReviewState {
             .rows()
             .map(|(at, row)| (self.actual(at, row), row.prediction.class()))
             .collect();
-        let highest = pairs.iter().map(|(a, p)| a.index().max(p.index()) + 1).max();
+        let highest = pairs
+            .iter()
+            .map(|(a, p)| a.index().max(p.index()) + 1)
+            .max();
         let mut names = review.classes.clone();
         for class in names.len()..highest.unwrap_or(0) {
             names.push(self.classes.name(ClassId::from(class)).to_owned());

@@ -282,8 +282,7 @@ impl TrainState {
             return Some(latest.iter().map(|p| p.seconds).sum::<f64>() / latest.len() as f64);
         }
         let batch = self.plan.as_ref()?.batch;
-        (self.images_per_s > 0.0)
-            .then(|| (self.steps_per_epoch * batch) as f64 / self.images_per_s)
+        (self.images_per_s > 0.0).then(|| (self.steps_per_epoch * batch) as f64 / self.images_per_s)
     }
 
     /// Seconds until all epochs of the plan are done; it may end sooner, when patience is used up.
@@ -383,7 +382,11 @@ mod tests {
     fn mistakes_come_first_and_the_surest_of_them_before_all() {
         let mut state = TrainState::default();
         state.apply(&started());
-        state.apply(&epoch(1, true, &[(0, 0.1), (0, 0.6), (1, 0.6), (1, 0.05), (1, 0.9)]));
+        state.apply(&epoch(
+            1,
+            true,
+            &[(0, 0.1), (0, 0.6), (1, 0.6), (1, 0.05), (1, 0.9)],
+        ));
         let order: Vec<u32> = state.live.iter().map(|i| i.image.0).collect();
         assert_eq!(order, [3, 1, 2, 0, 4]);
         assert_eq!(state.mistakes(), 2);
