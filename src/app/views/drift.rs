@@ -152,6 +152,7 @@ impl DriftView {
         } else {
             "Most unlike the regular images"
         };
+        let selected = self.selected.clone();
         let touched = parts::card(
             ui,
             palette,
@@ -180,7 +181,7 @@ impl DriftView {
                             cx,
                             image,
                             (data.known)(image.image).1,
-                            self.selected.contains(&image.image),
+                            selected.contains(&image.image),
                         )
                     },
                 )

@@ -102,7 +102,7 @@ pub fn confusion(
             } else {
                 Sense::hover()
             };
-            let id = ui.id().with(("cell", actual, predicted));
+            let id = ui.scope_id().with(("cell", actual, predicted));
             let response = ui.interact(rect, id, sense);
             response.widget_info(|| {
                 let role = if *count > 0 {

@@ -90,7 +90,7 @@ fn one(
     tile: &Tile,
     index: usize,
 ) -> Option<Touch> {
-    let id = ui.id().with(("thumb", tile.image));
+    let id = ui.scope_id().with(("thumb", tile.image));
     let response = ui.interact(rect, id, Sense::click());
     response.widget_info(|| {
         let label = format!("{} {}", tile.spoken, thumbs.name(tile.image));
