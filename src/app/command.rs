@@ -10,6 +10,7 @@ use super::icons::Icon;
 use super::keymap::Shortcut;
 use super::state::Truth;
 use super::theme::Theme;
+use super::walk::QueueKind;
 use crate::domain::{ClassId, ImageId, Label, Split};
 use crate::labels::Source;
 use crate::training::Plan;
@@ -553,6 +554,10 @@ pub enum Command {
         /// Position to start from.
         start: usize,
     },
+    /// Make another queue in the Label view.
+    SetQueue(QueueKind),
+    /// Go to that place of the queue.
+    GoTo(usize),
     /// Show an image in the inspector.
     Inspect(Option<ImageId>),
     /// Switch the theme.

@@ -28,4 +28,10 @@ pub struct ViewContext<'a> {
     pub textures: &'a Textures,
     /// The image that the inspector shows.
     pub inspected: Option<ImageId>,
+    /// The images most like it with their distance, the nearest first; none without a drift model.
+    pub neighbours: &'a [(ImageId, f32)],
+    /// Whether the model's suggestion is shown while labelling.
+    pub suggestion: bool,
+    /// Labels already given are hidden while labelling: blind repeats.
+    pub blind: bool,
 }

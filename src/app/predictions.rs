@@ -12,7 +12,25 @@ pub struct Predictions {
     /// The run's name on screen.
     pub name: String,
     by_image: Vec<Option<Prediction>>,
+    drift: Vec<Option<DriftOpinion>>,
     generation: u64,
+}
+
+/// What the drift model says of one image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DriftOpinion {
+    /// Probability of drift, `0..=1`; `None` before both kinds were labelled.
+    pub probability: Option<f32>,
+    /// Percentile against regular images, `0..=1`.
+    pub anomaly: f32,
+}
+
+impl DriftOpinion {
+    /// What images are ranked by: the probability, or the percentile while there is none.
+    #[must_use]
+    pub fn rank(self) -> f32 {
+        self.probability.unwrap_or(self.anomaly)
+    }
 }
 
 impl Predictions {
@@ -23,6 +41,7 @@ impl Predictions {
             run: Some(run),
             name,
             by_image: vec![None; images],
+            drift: vec![None; images],
             generation: 0,
         }
     }
@@ -47,6 +66,37 @@ impl Predictions {
     #[must_use]
     pub fn count(&self) -> usize {
         self.by_image.iter().flatten().count()
+    }
+
+    /// What the drift model says of one image; `None` while there is no drift model.
+    #[must_use]
+    pub fn drift(&self, image: ImageId) -> Option<DriftOpinion> {
+        self.drift.get(image.index()).copied().flatten()
+    }
+
+    /// Takes in a fit of the drift model.
+    pub fn set_drift(&mut self, opinions: impl IntoIterator<Item = (ImageId, DriftOpinion)>) {
+        for (image, opinion) in opinions {
+            if let Some(place) = self.drift.get_mut(image.index()) {
+                *place = Some(opinion);
+            }
+        }
+        self.generation += 1;
+    }
+
+    /// Probabilities over all classes, drift last: the network's, scaled by what the drift model leaves
+    /// of them. `None` without a prediction.
+    #[must_use]
+    pub fn combined(&self, image: ImageId, classes: usize) -> Option<Vec<f32>> {
+        let prediction = self.get(image)?;
+        let drift = self.drift(image).and_then(|d| d.probability);
+        let drift = drift.unwrap_or(0.0).clamp(0.0, 1.0);
+        let regular = classes.saturating_sub(1);
+        let mut all: Vec<f32> = (0..regular)
+            .map(|c| prediction.of(c.into()) * (1.0 - drift))
+            .collect();
+        all.push(drift);
+        Some(all)
     }
 
     /// Changes whenever something arrived.

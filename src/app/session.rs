@@ -3,18 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::dataset::{ImageEntry, Manifest};
+use crate::dataset::{ImageEntry, Manifest, Severity};
 use crate::domain::{ClassSet, ImageId, Label, Split};
 use crate::imaging::Facts;
 use crate::labels::{Current, Event};
 use crate::project::Snapshot;
-
-/// What is known of one image's decisions.
-#[derive(Clone, Debug, Default)]
-pub struct Decisions {
-    /// All of them, oldest first.
-    pub events: Vec<Event>,
-}
 
 /// The open data set.
 pub struct Session {
@@ -33,7 +26,9 @@ pub struct Session {
     current: HashMap<ImageId, Current>,
     facts: Vec<Option<Result<Facts, String>>>,
     scanned: usize,
-    history: Option<(ImageId, Arc<Decisions>)>,
+    history: Option<(ImageId, Vec<Event>)>,
+    /// Images named by the manifest's problems, sorted.
+    problems: Vec<ImageId>,
 }
 
 impl Session {
@@ -44,7 +39,16 @@ impl Session {
         read_only: Option<String>,
         current: HashMap<ImageId, Current>,
     ) -> Self {
-        let images = snapshot.manifest.len();
+        let manifest = &snapshot.manifest;
+        let images = manifest.len();
+        let mut problems: Vec<ImageId> = manifest
+            .problems
+            .iter()
+            .filter(|problem| problem.severity() != Severity::Info)
+            .filter_map(|problem| manifest.by_key(&problem.file))
+            .collect();
+        problems.sort_unstable();
+        problems.dedup();
         Self {
             snapshot,
             read_only,
@@ -56,6 +60,7 @@ impl Session {
             facts: vec![None; images],
             scanned: 0,
             history: None,
+            problems,
         }
     }
 
@@ -129,6 +134,13 @@ impl Session {
         self.facts.get(image.index())?.as_ref()
     }
 
+    /// Whether something is the matter with the file: it cannot be read, or the data set's own check
+    /// found fault with it.
+    #[must_use]
+    pub fn has_problem(&self, image: ImageId) -> bool {
+        matches!(self.facts(image), Some(Err(_))) || self.problems.binary_search(&image).is_ok()
+    }
+
     /// How many files were looked at.
     #[must_use]
     pub fn scanned(&self) -> usize {
@@ -159,18 +171,18 @@ impl Session {
         self.generation += 1;
     }
 
-    /// The decisions about an image, if they were read already.
+    /// The decisions about an image, oldest first, if they were read already.
     #[must_use]
-    pub fn history(&self, image: ImageId) -> Option<&Decisions> {
+    pub fn history(&self, image: ImageId) -> Option<&[Event]> {
         self.history
             .as_ref()
             .filter(|(of, _)| *of == image)
-            .map(|(_, decisions)| &**decisions)
+            .map(|(_, events)| events.as_slice())
     }
 
     /// Takes in the decisions about an image.
     pub fn set_history(&mut self, image: ImageId, events: Vec<Event>) {
-        self.history = Some((image, Arc::new(Decisions { events })));
+        self.history = Some((image, events));
     }
 
     /// Images labelled by hand.

@@ -1,1 +1,181 @@
-//! What is open: manifest, labels, runs and caches.
+//! What is open: the data set, its splits, the labels, the settings, and where all of it is kept.
+
+mod location;
+mod settings;
+mod snapshot;
+
+pub use location::{MARKER, locate};
+pub use settings::{Settings, Source};
+pub use snapshot::Snapshot;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::dataset::{DatasetError, Manifest, OpenOptions, detect, splits};
+use crate::domain::{ImageId, Label, Split};
+use crate::labels::{Access, LabelError, Store};
+use crate::storage::StorageError;
+
+/// Why a project could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    /// The images or their CSV.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The label store.
+    #[error(transparent)]
+    Labels(#[from] LabelError),
+    /// The project folder.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// `project.toml` is not understood.
+    #[error(
+        "{path} is not understood ({what}); correct it, or move it away to start with fresh settings (labels are kept beside it)"
+    )]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// What the reader said.
+        what: String,
+    },
+    /// `project.toml` is of a later version of the program.
+    #[error(
+        "{path} was written by a later version of Driftscope (format {found}, this one knows {known}); update the program"
+    )]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its format version.
+        found: u32,
+        /// The newest this program reads.
+        known: u32,
+    },
+    /// Neither the data set's folder nor the user's data folder can be written.
+    #[error(
+        "no project folder can be written: neither {tried}, nor a folder for application data is there; start with --project DIR"
+    )]
+    NoPlace {
+        /// The folder tried first.
+        tried: PathBuf,
+    },
+}
+
+/// An open project. Owns the label store; everything else is plain data behind [`Arc`].
+pub struct Project {
+    /// The project folder.
+    pub dir: PathBuf,
+    /// The images.
+    pub manifest: Arc<Manifest>,
+    /// One per image, by the settings' shares and seed.
+    pub splits: Arc<Vec<Split>>,
+    /// Why the labelled images could not be split, if so; they are then all in training.
+    pub split_problem: Option<String>,
+    /// What people said of the images.
+    pub labels: Store,
+    /// What the user chose.
+    pub settings: Settings,
+}
+
+impl Project {
+    /// Opens the project that `path` is, belongs to, or becomes: a project folder, a data set folder, or
+    /// a manifest CSV. `project_dir` overrides where the project is kept. The user's files are read only.
+    ///
+    /// # Errors
+    /// [`ProjectError`], worded for the user.
+    pub fn open(
+        path: &Path,
+        options: &OpenOptions,
+        project_dir: Option<&Path>,
+    ) -> Result<Self, ProjectError> {
+        let place = locate(path, options, project_dir)?;
+        let manifest = detect(&place.dataset, &place.options)?;
+        let mut settings = place.settings;
+        if settings.cost.len() != manifest.classes.len() {
+            settings.cost = crate::domain::CostMatrix::default_for(&manifest.classes);
+        }
+        let labels = Store::open(
+            &place.dir.join("labels.sqlite"),
+            &manifest.classes,
+            &user_name(),
+        )?;
+        if matches!(labels.access(), Access::ReadWrite) {
+            settings.save_if_changed(&place.dir)?;
+        }
+        let mut project = Self {
+            dir: place.dir,
+            manifest: Arc::new(manifest),
+            splits: Arc::new(Vec::new()),
+            split_problem: None,
+            labels,
+            settings,
+        };
+        project.split();
+        Ok(project)
+    }
+
+    /// Why labels cannot be changed here; `None` where they can.
+    #[must_use]
+    pub fn read_only(&self) -> Option<&str> {
+        match self.labels.access() {
+            Access::ReadWrite => None,
+            Access::ReadOnly { reason } => Some(reason),
+        }
+    }
+
+    /// The hand label of an image.
+    #[must_use]
+    pub fn hand_label(&self, id: ImageId) -> Option<Label> {
+        self.labels.label_of(&self.manifest.get(id).key)
+    }
+
+    /// The state of now as plain data, for background work.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let hand = self.manifest.images.iter();
+        Snapshot {
+            manifest: self.manifest.clone(),
+            splits: self.splits.clone(),
+            hand: Arc::new(hand.map(|image| self.labels.label_of(&image.key)).collect()),
+            dir: self.dir.clone(),
+            cost: self.settings.cost.clone(),
+            drift_threshold: self.settings.drift_threshold,
+        }
+    }
+
+    /// Splits the labelled images anew by the settings.
+    fn split(&mut self) {
+        let spec = self.settings.split_spec(&self.manifest);
+        match splits::split(&self.manifest, &spec) {
+            Ok(splits) => {
+                self.splits = Arc::new(splits);
+                self.split_problem = None;
+            }
+            Err(error) => {
+                let part = |incoming: bool| {
+                    if incoming {
+                        Split::Incoming
+                    } else {
+                        Split::Train
+                    }
+                };
+                let images = self.manifest.images.iter();
+                self.splits = Arc::new(images.map(|image| part(image.incoming)).collect());
+                let labelled = self.manifest.images.iter().any(|image| !image.incoming);
+                self.split_problem = labelled.then(|| error.to_string());
+            }
+        }
+    }
+}
+
+/// Who labels: the name the operating system knows the user by.
+fn user_name() -> String {
+    ["USER", "USERNAME", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
+        .unwrap_or_else(|| "unknown".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

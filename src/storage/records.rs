@@ -5,7 +5,7 @@
 //! the last batch and never makes a key point at rubbish. Safe to delete at any time.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{File, OpenOptions},
     io::Write as _,
     path::{Path, PathBuf},
@@ -21,15 +21,24 @@ const HEADER: usize = 16;
 const KEY: usize = 32;
 
 /// An append-only, memory-mapped file of fixed-length records keyed by digest.
+///
+/// One process writes it at a time. Where another one does, or the folder cannot be written, what is on
+/// disk is read as it is and new records are kept in memory: [`RecordFile::is_durable`] tells.
 #[derive(Debug)]
 pub struct RecordFile {
+    record_len: usize,
+    rows: HashMap<Digest, usize>,
+    map: Option<Mmap>,
+    disk: Option<Disk>,
+    memory: HashMap<Digest, Box<[u8]>>,
+}
+
+/// The files of the one process that writes them.
+#[derive(Debug)]
+struct Disk {
     data_path: PathBuf,
     data: File,
     keys: File,
-    record_len: usize,
-    rows: HashMap<Digest, usize>,
-    count: usize,
-    map: Option<Mmap>,
 }
 
 impl RecordFile {
@@ -37,94 +46,67 @@ impl RecordFile {
     /// another record length or a broken header are started afresh: it is a cache.
     ///
     /// # Errors
-    /// [`StorageError`] when the folder cannot be written.
+    /// [`StorageError`] when existing files cannot be read.
     ///
     /// # Panics
     /// When `record_len` is 0.
     pub fn open(folder: &Path, name: &str, record_len: usize) -> Result<Self, StorageError> {
         assert!(record_len > 0, "records have a length");
-        super::create_dir(folder)?;
+        let mut file = Self {
+            record_len,
+            rows: HashMap::new(),
+            map: None,
+            disk: None,
+            memory: HashMap::new(),
+        };
         let data_path = folder.join(format!("{name}.bin"));
         let keys_path = folder.join(format!("{name}.keys"));
-        let open = |path: &Path| {
-            OpenOptions::new()
-                .read(true)
-                .append(true)
-                .create(true)
-                .open(path)
-                .map_err(|source| StorageError::io("open", path, source))
-        };
-        let data = open(&data_path)?;
-        let mut keys = open(&keys_path)?;
-
-        let mut header = MAGIC.to_vec();
-        header.extend((record_len as u64).to_le_bytes());
-        let bytes = std::fs::read(&keys_path)
-            .map_err(|source| StorageError::io("read", &keys_path, source))?;
-        let io = |path: &Path| {
-            let path = path.to_owned();
-            move |source| StorageError::io("write", &path, source)
-        };
-        let mut rows = HashMap::new();
-        let mut count = 0;
-        if bytes.len() >= HEADER && bytes[..HEADER] == header[..] {
-            let on_disk = data
-                .metadata()
-                .map_err(|source| StorageError::io("read", &data_path, source))?
-                .len() as usize
-                / record_len;
-            for key in bytes[HEADER..].chunks_exact(KEY).take(on_disk) {
-                let mut digest = [0; KEY];
-                digest.copy_from_slice(key);
-                rows.insert(digest, count);
-                count += 1;
-            }
-            // What a crash left behind the last whole pair is cut off.
-            data.set_len((count * record_len) as u64)
-                .map_err(io(&data_path))?;
-            keys.set_len((HEADER + count * KEY) as u64)
-                .map_err(io(&keys_path))?;
-        } else {
-            data.set_len(0).map_err(io(&data_path))?;
-            keys.set_len(0).map_err(io(&keys_path))?;
-            keys.write_all(&header).map_err(io(&keys_path))?;
+        if let Some(disk) = Disk::for_writing(folder, data_path.clone(), &keys_path) {
+            file.read_keys(&disk.data, &data_path, &keys_path)?;
+            file.cut_to_whole_records(&disk)?;
+            file.remap(&disk.data, &data_path)?;
+            file.disk = Some(disk);
+        } else if let Ok(data) = File::open(&data_path) {
+            file.read_keys(&data, &data_path, &keys_path)?;
+            file.remap(&data, &data_path)?;
         }
-        let mut file = Self {
-            data_path,
-            data,
-            keys,
-            record_len,
-            rows,
-            count,
-            map: None,
-        };
-        file.remap()?;
         Ok(file)
     }
 
     /// Number of records.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.count
+        self.rows.len() + self.memory.len()
     }
 
     /// Whether there are none yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.len() == 0
+    }
+
+    /// Whether new records will still be there when the program starts again.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.disk.is_some()
     }
 
     /// Whether a record made from `key` is there.
     #[must_use]
     pub fn contains(&self, key: &Digest) -> bool {
-        self.rows.contains_key(key)
+        self.rows.contains_key(key) || self.memory.contains_key(key)
     }
 
     /// The record made from `key`.
     #[must_use]
     pub fn get(&self, key: &Digest) -> Option<&[u8]> {
-        let start = self.rows.get(key)? * self.record_len;
-        self.map.as_ref()?.get(start..start + self.record_len)
+        match self.rows.get(key) {
+            Some(row) => {
+                let start = row * self.record_len;
+                self.map.as_ref()?.get(start..start + self.record_len)
+            }
+            None => self.memory.get(key).map(|record| &**record),
+        }
     }
 
     /// Adds records, synced to disk before their keys are. A key that is already there is skipped.
@@ -140,51 +122,135 @@ impl RecordFile {
     ) -> Result<(), StorageError> {
         let mut bytes = Vec::new();
         let mut new_keys = Vec::new();
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for (key, record) in records {
             assert_eq!(record.len(), self.record_len, "a record of this file");
-            if !self.rows.contains_key(&key) && seen.insert(key) {
+            if self.contains(&key) || !seen.insert(key) {
+                continue;
+            }
+            if self.disk.is_some() {
                 bytes.extend_from_slice(record);
                 new_keys.push(key);
+            } else {
+                self.memory.insert(key, record.into());
             }
         }
+        let Some(disk) = self.disk.take() else {
+            return Ok(());
+        };
+        let appended = self.append_to(&disk, &bytes, new_keys);
+        self.disk = Some(disk);
+        appended
+    }
+
+    fn append_to(
+        &mut self,
+        disk: &Disk,
+        bytes: &[u8],
+        new_keys: Vec<Digest>,
+    ) -> Result<(), StorageError> {
         if new_keys.is_empty() {
             return Ok(());
         }
-        let written = self
-            .data
-            .write_all(&bytes)
-            .and_then(|()| self.data.sync_data())
-            .and_then(|()| self.keys.write_all(new_keys.as_flattened()));
+        let written = (&disk.data)
+            .write_all(bytes)
+            .and_then(|()| disk.data.sync_data())
+            .and_then(|()| (&disk.keys).write_all(new_keys.as_flattened()));
         if let Err(source) = written {
-            // Back to the last whole record, so that the next batch lines up.
-            let back = self
-                .data
-                .set_len((self.count * self.record_len) as u64)
-                .and_then(|()| self.keys.set_len((HEADER + self.count * KEY) as u64));
-            drop(back);
-            return Err(StorageError::io("write", &self.data_path, source));
+            // Back to the last whole record, so that the next batch lines up; the first error is the
+            // one to tell.
+            drop(self.cut_to_whole_records(disk));
+            return Err(StorageError::io("write", &disk.data_path, source));
         }
         for key in new_keys {
-            self.rows.insert(key, self.count);
-            self.count += 1;
+            self.rows.insert(key, self.rows.len());
         }
-        self.remap()
+        self.remap(&disk.data, &disk.data_path)
+    }
+
+    fn header(&self) -> Vec<u8> {
+        let mut header = MAGIC.to_vec();
+        header.extend((self.record_len as u64).to_le_bytes());
+        header
+    }
+
+    fn read_keys(
+        &mut self,
+        data: &File,
+        data_path: &Path,
+        keys_path: &Path,
+    ) -> Result<(), StorageError> {
+        let bytes = std::fs::read(keys_path)
+            .map_err(|source| StorageError::io("read", keys_path, source))?;
+        let data_len = data
+            .metadata()
+            .map_err(|source| StorageError::io("read", data_path, source))?
+            .len();
+        if bytes.starts_with(&self.header()) {
+            let on_disk = usize::try_from(data_len).unwrap_or(usize::MAX) / self.record_len;
+            let (keys, _) = bytes[HEADER..].as_chunks::<KEY>();
+            for key in keys.iter().take(on_disk) {
+                if self.rows.insert(*key, self.rows.len()).is_some() {
+                    // Never written by us: start afresh rather than guess which record is meant.
+                    self.rows.clear();
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts off what a crash or a full disk left behind the last whole pair of key and record.
+    fn cut_to_whole_records(&self, disk: &Disk) -> Result<(), StorageError> {
+        let count = self.rows.len();
+        let cut = (|| {
+            disk.data.set_len((count * self.record_len) as u64)?;
+            if count == 0 {
+                disk.keys.set_len(0)?;
+                (&disk.keys).write_all(&self.header())
+            } else {
+                disk.keys.set_len((HEADER + count * KEY) as u64)
+            }
+        })();
+        cut.map_err(|source| StorageError::io("write", &disk.data_path, source))
     }
 
     #[expect(
         unsafe_code,
-        reason = "mapping a file is unsafe because others could shorten it; only this program writes its cache, under the project lock, and it only appends"
+        reason = "mapping a file is unsafe because others could shorten it; only the holder of the lock changes it, and it only appends"
     )]
-    fn remap(&mut self) -> Result<(), StorageError> {
+    fn remap(&mut self, data: &File, data_path: &Path) -> Result<(), StorageError> {
         self.map = None;
-        if self.count > 0 {
+        if !self.rows.is_empty() {
             // SAFETY: see the reason above.
-            let map = unsafe { Mmap::map(&self.data) }
-                .map_err(|source| StorageError::io("read", &self.data_path, source))?;
+            let map = unsafe { Mmap::map(data) }
+                .map_err(|source| StorageError::io("read", data_path, source))?;
             self.map = Some(map);
         }
         Ok(())
+    }
+}
+
+impl Disk {
+    /// The files opened for appending, or `None` where that is not possible or another process does.
+    fn for_writing(folder: &Path, data_path: PathBuf, keys_path: &Path) -> Option<Self> {
+        super::create_dir(folder).ok()?;
+        let open = |path: &Path| {
+            OpenOptions::new()
+                .read(true)
+                .append(true)
+                .create(true)
+                .open(path)
+                .ok()
+        };
+        let keys = open(keys_path)?;
+        keys.try_lock().ok()?;
+        let data = open(&data_path)?;
+        Some(Self {
+            data_path,
+            data,
+            keys,
+        })
     }
 }
 
@@ -230,5 +296,22 @@ mod tests {
         drop(file);
         let file = RecordFile::open(folder.path(), "t", 4).expect("reopened");
         assert!(file.is_empty());
+    }
+
+    #[test]
+    fn a_second_opener_reads_what_is_there_and_keeps_its_own_in_memory() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (a, b) = (digest(b"a"), digest(b"b"));
+        let mut first = RecordFile::open(folder.path(), "t", 3).expect("opened");
+        first.append([(a, &b"one"[..])]).expect("appended");
+        let mut second = RecordFile::open(folder.path(), "t", 3).expect("opened");
+        assert!(first.is_durable() && !second.is_durable());
+        second.append([(b, &b"two"[..])]).expect("kept");
+        assert_eq!(second.get(&a), Some(&b"one"[..]));
+        assert_eq!(second.get(&b), Some(&b"two"[..]));
+        assert!(!first.contains(&b));
+        drop((first, second));
+        let third = RecordFile::open(folder.path(), "t", 3).expect("opened");
+        assert!(third.is_durable() && third.contains(&a) && !third.contains(&b));
     }
 }

@@ -2,6 +2,8 @@
 
 mod event;
 mod plan;
+mod trainer;
 
 pub use event::{EpochMetrics, TrainEvent, ValidationPrediction};
 pub use plan::{Balance, Monitor, Plan, PlanError, preset, preset_names};
+pub use trainer::{Example, Fitted, PixelSource, TrainData, TrainError, fit};

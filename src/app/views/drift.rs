@@ -13,6 +13,7 @@ use crate::app::state::{DriftImage, DriftPhase, DriftState, RunsState, runs};
 use crate::app::theme::semibold;
 use crate::app::widgets::histogram::{self, Kinds, histogram};
 use crate::app::widgets::parts::{self, GAP, Weight};
+use crate::app::widgets::section;
 use crate::app::widgets::thumb_grid::{Tile, Touch, thumb_grid};
 use crate::domain::{ClassId, ImageId, Label};
 use crate::evaluation::{CvReport, Interval};
@@ -492,7 +493,7 @@ fn price(cost: f64) -> String {
 
 fn aside(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
     let (palette, drift) = (cx.palette, data.drift);
-    parts::section(ui, palette, "Quality, cross-validated");
+    section(ui, palette, "Quality, cross-validated");
     match drift.quality() {
         Some(Ok(quality)) => measured(ui, cx, quality),
         Some(Err(why)) => parts::notice(ui, palette, palette.warn, why),
@@ -505,7 +506,7 @@ fn aside(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
     }
     ui.add_space(12.0);
     change(ui, cx, drift);
-    parts::section(ui, palette, "Good to know");
+    section(ui, palette, "Good to know");
     parts::notice(
         ui,
         palette,
@@ -514,7 +515,7 @@ fn aside(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
          the next delivery.",
     );
     ui.add_space(12.0);
-    parts::section(ui, palette, "Submission");
+    section(ui, palette, "Submission");
     parts::explain(
         ui,
         palette,
@@ -570,7 +571,7 @@ fn change(ui: &mut Ui, cx: &PanelContext<'_>, drift: &DriftState) {
         1 => "last label".to_owned(),
         n => format!("last {n} labels"),
     };
-    parts::section(ui, palette, &format!("What your {labels} changed"));
+    section(ui, palette, &format!("What your {labels} changed"));
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 22.0;
         let violet = palette.class(cx.classes, cx.classes.drift());

@@ -17,6 +17,7 @@ use crate::app::widgets::curves::{Curve, curves};
 use crate::app::widgets::parts::{self, GAP, Weight};
 use crate::app::widgets::report_table::report_table;
 use crate::app::widgets::runs_table::runs_table;
+use crate::app::widgets::section;
 use crate::app::widgets::thumb_grid::{Tile, Touch, thumb_grid};
 use crate::domain::ClassId;
 use crate::evaluation::Report;
@@ -190,11 +191,11 @@ impl TrainView {
             Some(plan) if !planning => plan,
             _ => &self.form.plan,
         };
-        parts::section(ui, palette, "Plan, in words");
+        section(ui, palette, "Plan, in words");
         parts::explain(ui, palette, &plan.in_words());
         ui.add_space(10.0);
         if !planning && !train.val_f1.is_empty() {
-            parts::section(ui, palette, "F1 by class · validation");
+            section(ui, palette, "F1 by class · validation");
             let rows: Vec<Bar<'_>> = train
                 .classes
                 .iter()
@@ -218,14 +219,14 @@ impl TrainView {
             few_images(&train.classes, &train.validation_counts)
         };
         if !warnings.is_empty() {
-            parts::section(ui, palette, "Watch out");
+            section(ui, palette, "Watch out");
             for warning in warnings {
                 parts::notice(ui, palette, palette.warn, &warning);
             }
             ui.add_space(10.0);
         }
         if !train.queued.is_empty() {
-            parts::section(ui, palette, "Queue");
+            section(ui, palette, "Queue");
             for (index, plan) in train.queued.iter().enumerate() {
                 ui.horizontal(|ui| {
                     ui.label(RichText::new(&plan.model).color(palette.text));

@@ -1,12 +1,13 @@
 //! Cards, heads and the other small parts that every panel is laid out with.
 
 use egui::{
-    Align, Align2, Button, Color32, CornerRadius, Layout, Rect, Response, RichText, Sense, Stroke,
+    Align, Button, Color32, CornerRadius, Layout, Rect, Response, RichText, Sense, Stroke,
     StrokeKind, Ui, UiBuilder, pos2, vec2,
 };
 
 use crate::app::icons::Icon;
 use crate::app::theme::{Palette, medium, mono, semibold};
+use crate::app::widgets::{chip, empty_state};
 
 /// Space between cards.
 pub const GAP: f32 = 12.0;
@@ -75,16 +76,6 @@ pub fn card<R>(
         ui.add_space(4.0);
         body(ui)
     })
-}
-
-/// A head in small capitals.
-pub fn section(ui: &mut Ui, palette: &Palette, title: &str) {
-    ui.label(
-        RichText::new(title.to_uppercase())
-            .font(semibold(10.5))
-            .extra_letter_spacing(0.8)
-            .color(palette.muted),
-    );
 }
 
 /// Text that explains, wrapped.
@@ -218,18 +209,7 @@ pub fn choice<T: Copy + PartialEq>(
         ui.spacing_mut().item_spacing.x = 4.0;
         for (value, text) in options {
             let on = *value == chosen;
-            let color = if on { palette.accent } else { palette.muted };
-            let stroke = if on { palette.accent } else { palette.line };
-            let button = Button::selectable(on, RichText::new(*text).size(12.0).color(color))
-                .fill(if on {
-                    palette.tint(palette.accent, 0.12)
-                } else {
-                    Color32::TRANSPARENT
-                })
-                .stroke(Stroke::new(1.0, stroke))
-                .frame_when_inactive(true)
-                .corner_radius(CornerRadius::same(12));
-            if ui.add(button).clicked() && !on {
+            if chip(ui, palette, *text, on).clicked() && !on {
                 clicked = Some(*value);
             }
         }
@@ -246,26 +226,13 @@ pub fn empty(
     sentence: &str,
     action: Option<(Icon, &str, Option<&str>)>,
 ) -> bool {
-    let height = ui.available_height();
-    ui.vertical_centered(|ui| {
-        ui.add_space((height * 0.5 - 90.0).max(12.0));
-        ui.add(icon.image(34.0, palette.muted));
-        ui.add_space(8.0);
-        ui.label(
-            RichText::new(title)
-                .font(semibold(16.0))
-                .color(palette.text),
-        );
-        ui.scope(|ui| {
-            ui.set_max_width(440.0);
-            explain(ui, palette, sentence);
-        });
-        ui.add_space(10.0);
-        action.is_some_and(|(icon, text, why_not)| {
-            button(ui, palette, Weight::Primary, Some(icon), text, why_not).clicked()
-        })
-    })
-    .inner
+    let mut clicked = false;
+    empty_state(ui, palette, icon, title, sentence, |ui| {
+        if let Some((icon, text, why_not)) = action {
+            clicked = button(ui, palette, Weight::Primary, Some(icon), text, why_not).clicked();
+        }
+    });
+    clicked
 }
 
 /// A thin bar, `0.0..=1.0` of it in the accent.
@@ -276,28 +243,4 @@ pub fn progress(ui: &mut Ui, palette: &Palette, fraction: f32) {
     let mut done = rect;
     done.set_width(rect.width() * fraction.clamp(0.0, 1.0));
     ui.painter().rect_filled(done, radius, palette.accent);
-}
-
-/// A tag painted over a picture: text on the colour of what it names. Returns the space it took.
-pub fn tag(
-    ui: &Ui,
-    palette: &Palette,
-    at: egui::Pos2,
-    anchor: Align2,
-    text: &str,
-    fill: Color32,
-    width: f32,
-) -> Rect {
-    let color = palette.on(fill);
-    let mut job = egui::text::LayoutJob::single_section(
-        text.to_owned(),
-        egui::TextFormat::simple(medium(10.5), color),
-    );
-    job.wrap = egui::text::TextWrapping::truncate_at_width((width - 10.0).max(8.0));
-    let galley = ui.painter().layout_job(job);
-    let rect = anchor.anchor_size(at, galley.size() + vec2(10.0, 4.0));
-    ui.painter().rect_filled(rect, CornerRadius::same(3), fill);
-    ui.painter()
-        .galley(rect.min + vec2(5.0, 2.0), galley, color);
-    rect
 }

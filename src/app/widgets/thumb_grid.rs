@@ -5,7 +5,7 @@ use egui::{
     Ui, WidgetInfo, pos2, vec2,
 };
 
-use super::parts;
+use super::badge;
 use crate::app::theme::{Palette, mono};
 use crate::domain::ImageId;
 
@@ -121,16 +121,8 @@ fn one(
     }
     let mut at = rect.min + vec2(4.0, 4.0);
     for (text, fill) in tile.tag.iter().chain(&tile.second) {
-        let tag = parts::tag(
-            ui,
-            palette,
-            at,
-            Align2::LEFT_TOP,
-            text,
-            *fill,
-            rect.width() - 8.0,
-        );
-        at.y = tag.bottom() + 2.0;
+        badge(ui, palette, at, text, *fill, rect.width() - 8.0);
+        at.y += 17.0;
     }
     if let Some(number) = &tile.number {
         let galley = painter.layout_no_wrap(number.clone(), mono(11.0), Color32::WHITE);

@@ -1,0 +1,169 @@
+//! Embedding and logits of images, computed once for each (weights, image, size).
+
+use std::path::Path;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::domain::Prediction;
+use crate::models::{Model, stack};
+use crate::storage::{Digest, RecordFile, StorageError, digest_parts, hex};
+
+/// A model that remembers what it has seen.
+pub struct Embedder {
+    model: Model,
+    weights: Digest,
+    cache: RecordFile,
+}
+
+/// What a model makes of one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EmbeddedImage {
+    /// Activations of the penultimate layer, `embedding_dim` of them.
+    pub embedding: Vec<f32>,
+    /// One per regular class.
+    pub logits: Vec<f32>,
+}
+
+impl EmbeddedImage {
+    /// Softmax of the logits.
+    #[must_use]
+    pub fn prediction(&self) -> Prediction {
+        let highest = self
+            .logits
+            .iter()
+            .copied()
+            .fold(f32::NEG_INFINITY, f32::max);
+        let powers: Vec<f32> = self.logits.iter().map(|l| (l - highest).exp()).collect();
+        let sum: f32 = powers.iter().sum();
+        Prediction {
+            probabilities: powers.iter().map(|p| p / sum).collect(),
+        }
+    }
+}
+
+impl Embedder {
+    /// Wraps `model`, whose weights file has the digest `weights`, with a cache in `folder`.
+    ///
+    /// # Errors
+    /// [`StorageError`] when an existing cache cannot be read.
+    pub fn new(model: Model, weights: Digest, folder: &Path) -> Result<Self, StorageError> {
+        let name = format!("embeddings-{}", &hex(&weights)[..16]);
+        let floats = model.embedding_dim() + model.classes;
+        let cache = RecordFile::open(folder, &name, floats * 4)?;
+        Ok(Self {
+            model,
+            weights,
+            cache,
+        })
+    }
+
+    /// Side of the square images it reads, pixels.
+    #[must_use]
+    pub fn size(&self) -> u32 {
+        self.model.size
+    }
+
+    /// Width of the embedding.
+    #[must_use]
+    pub fn embedding_dim(&self) -> usize {
+        self.model.embedding_dim()
+    }
+
+    /// What is remembered of the image with this content.
+    #[must_use]
+    pub fn cached(&self, content: &Digest) -> Option<EmbeddedImage> {
+        let record = self.cache.get(&self.key(content))?;
+        let (floats, _) = record.as_chunks::<4>();
+        let mut embedding: Vec<f32> = floats.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        let logits = embedding.split_off(self.model.embedding_dim());
+        Some(EmbeddedImage { embedding, logits })
+    }
+
+    /// Runs the network over a batch of `(content digest, size * size pixels)` and remembers the result.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the cache cannot grow, e.g. because the disk is full.
+    pub fn run(&mut self, batch: &[(Digest, &[u8])]) -> Result<Vec<EmbeddedImage>, StorageError> {
+        let device = self.model.variables.device();
+        let (embeddings, logits) = tch::no_grad(|| {
+            let pixels = batch.iter().map(|(_, pixels)| *pixels);
+            let images = stack(pixels, self.model.size, device);
+            let embeddings = self.model.embed(&images, false);
+            let logits = self.model.head(&embeddings);
+            (floats(&embeddings), floats(&logits))
+        });
+        let dim = self.model.embedding_dim();
+        let rows: Vec<EmbeddedImage> = embeddings
+            .chunks(dim)
+            .zip(logits.chunks(self.model.classes))
+            .map(|(embedding, logits)| EmbeddedImage {
+                embedding: embedding.to_vec(),
+                logits: logits.to_vec(),
+            })
+            .collect();
+        let records: Vec<(Digest, Vec<u8>)> = batch
+            .iter()
+            .zip(&rows)
+            .map(|((content, _), row)| {
+                let values = row.embedding.iter().chain(&row.logits);
+                (
+                    self.key(content),
+                    values.flat_map(|v| v.to_le_bytes()).collect(),
+                )
+            })
+            .collect();
+        self.cache
+            .append(records.iter().map(|(key, record)| (*key, &record[..])))?;
+        Ok(rows)
+    }
+
+    fn key(&self, content: &Digest) -> Digest {
+        digest_parts([&content[..], &self.weights, &self.model.size.to_le_bytes()])
+    }
+}
+
+fn floats(tensor: &Tensor) -> Vec<f32> {
+    let tensor = tensor.to_device(Device::Cpu).to_kind(Kind::Float);
+    Vec::try_from(tensor.contiguous().view([-1])).expect("fp32 values")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::digest;
+
+    #[test]
+    fn an_image_is_remembered_across_restarts_and_weights_are_told_apart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let embedder = |weights: &[u8], seed| {
+            let model = Model::new("cnn03", 32, 4, seed, Device::Cpu).expect("built");
+            Embedder::new(model, digest(weights), folder.path()).expect("opened")
+        };
+        let pixels = vec![100; 32 * 32];
+        let content = digest(b"image");
+        let mut first = embedder(b"a", 1);
+        assert_eq!(first.cached(&content), None);
+        let rows = first.run(&[(content, &pixels)]).expect("run");
+        let sum: f32 = rows[0].prediction().probabilities.iter().sum();
+        assert!((sum - 1.0).abs() < 1e-6);
+        drop(first);
+        assert_eq!(embedder(b"a", 1).cached(&content), Some(rows[0].clone()));
+        assert_eq!(embedder(b"b", 2).cached(&content), None);
+    }
+
+    #[test]
+    fn an_answer_does_not_depend_on_the_batch() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let model = || Model::new("cnn02", 32, 4, 5, Device::Cpu).expect("built");
+        let (a, b) = (vec![10; 32 * 32], vec![200; 32 * 32]);
+        let mut alone = Embedder::new(model(), digest(b"1"), folder.path()).expect("opened");
+        let mut together = Embedder::new(model(), digest(b"2"), folder.path()).expect("opened");
+        let one = alone.run(&[(digest(b"a"), &a)]).expect("run");
+        let two = together
+            .run(&[(digest(b"b"), &b), (digest(b"a"), &a)])
+            .expect("run");
+        for (x, y) in one[0].logits.iter().zip(&two[1].logits) {
+            assert!((x - y).abs() < 1e-5);
+        }
+    }
+}

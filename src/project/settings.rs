@@ -1,0 +1,161 @@
+//! `project.toml`: what the user chose for one project. See `docs/formats/project.md`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::ProjectError;
+use crate::dataset::{Manifest, OpenOptions, splits::SplitSpec};
+use crate::domain::{ClassSet, CostMatrix};
+use crate::storage::{StorageError, atomic_write};
+
+/// Newest format this program reads and the one it writes.
+const FORMAT_VERSION: u32 = 1;
+
+/// The contents of `project.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Version of this file's format.
+    pub format_version: u32,
+    /// Probability from which an image is answered as drift, `0..=1`.
+    pub drift_threshold: f64,
+    /// Share of the labelled images in the test split.
+    pub test_share: f64,
+    /// Share of the labelled images in the validation split.
+    pub validation_share: f64,
+    /// Seeds the split.
+    pub split_seed: u64,
+    /// Column whose groups are never split.
+    pub group_by: Option<String>,
+    /// What each kind of mistake costs, rows true, columns answered, drift last.
+    pub cost: CostMatrix,
+    /// Where the images are.
+    pub source: Source,
+}
+
+/// Where the data set of a project is and how to read it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Source {
+    /// The data set's folder or CSV: relative to the project folder when it lies above it.
+    pub path: PathBuf,
+    /// Folder of the images of a CSV, if not the CSV's own.
+    pub images: Option<PathBuf>,
+    /// Column of the labels, if not found by name.
+    pub label_column: Option<String>,
+    /// Column of the file names, if not found by name.
+    pub filename_column: Option<String>,
+}
+
+impl Source {
+    /// Describes `dataset` as seen from the project folder `dir`.
+    #[must_use]
+    pub fn new(dataset: &Path, options: &OpenOptions, dir: &Path) -> Self {
+        let dir = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
+        let path = match dir.parent() {
+            Some(parent) if parent == dataset => PathBuf::from(".."),
+            Some(parent) => match dataset.strip_prefix(parent) {
+                Ok(rest) => Path::new("..").join(rest),
+                Err(_) => dataset.to_owned(),
+            },
+            None => dataset.to_owned(),
+        };
+        Self {
+            path,
+            images: options.images.clone(),
+            label_column: options.label_column.clone(),
+            filename_column: options.filename_column.clone(),
+        }
+    }
+
+    /// The options to open it with.
+    #[must_use]
+    pub fn options(&self, dir: &Path) -> OpenOptions {
+        OpenOptions {
+            images: self.images.as_ref().map(|images| dir.join(images)),
+            label_column: self.label_column.clone(),
+            filename_column: self.filename_column.clone(),
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let split = SplitSpec::default();
+        Self {
+            format_version: FORMAT_VERSION,
+            drift_threshold: 0.5,
+            test_share: split.test,
+            validation_share: split.validation,
+            split_seed: split.seed,
+            group_by: None,
+            cost: CostMatrix::default_for(&ClassSet::challenge()),
+            source: Source::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Name of the file in the project folder.
+    pub const FILE: &'static str = "project.toml";
+
+    /// Reads the settings of the project in `dir`.
+    ///
+    /// # Errors
+    /// [`ProjectError::Settings`], [`ProjectError::TooNew`], [`ProjectError::Storage`].
+    pub fn load(dir: &Path) -> Result<Self, ProjectError> {
+        let path = dir.join(Self::FILE);
+        let text = fs::read_to_string(&path).map_err(|e| StorageError::io("read", &path, e))?;
+        let not_understood = |what: String| ProjectError::Settings {
+            path: path.clone(),
+            what,
+        };
+        // The version first: a later format may not parse at all.
+        let table: toml::Table = text
+            .parse()
+            .map_err(|e: toml::de::Error| not_understood(e.message().to_owned()))?;
+        let found = table
+            .get("format_version")
+            .and_then(toml::Value::as_integer);
+        let found = found.and_then(|v| u32::try_from(v).ok()).unwrap_or(0);
+        if found > FORMAT_VERSION {
+            return Err(ProjectError::TooNew {
+                path,
+                found,
+                known: FORMAT_VERSION,
+            });
+        }
+        toml::from_str(&text).map_err(|e| not_understood(e.message().to_owned()))
+    }
+
+    /// Writes the settings into `dir` unless the same are there already.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub fn save_if_changed(&self, dir: &Path) -> Result<(), StorageError> {
+        let text = toml::to_string(self).expect("settings are tables of numbers and words");
+        let path = dir.join(Self::FILE);
+        if fs::read_to_string(&path).is_ok_and(|old| old == text) {
+            return Ok(());
+        }
+        atomic_write(&path, text.as_bytes())
+    }
+
+    /// How to split the labelled images of `manifest`.
+    #[must_use]
+    pub fn split_spec(&self, manifest: &Manifest) -> SplitSpec {
+        SplitSpec {
+            test: self.test_share,
+            validation: self.validation_share,
+            seed: self.split_seed,
+            group_column: self
+                .group_by
+                .as_ref()
+                .and_then(|name| manifest.column(name)),
+        }
+    }
+}

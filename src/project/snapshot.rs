@@ -1,0 +1,59 @@
+//! The state of a project at one moment, as plain data that background work can own.
+
+use std::{path::PathBuf, sync::Arc};
+
+use crate::dataset::Manifest;
+use crate::domain::{ClassId, CostMatrix, ImageId, Label, Split};
+
+/// What a job needs to know. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The images.
+    pub manifest: Arc<Manifest>,
+    /// One per image.
+    pub splits: Arc<Vec<Split>>,
+    /// What people said, one per image.
+    pub hand: Arc<Vec<Option<Label>>>,
+    /// The project folder.
+    pub dir: PathBuf,
+    /// What mistakes cost.
+    pub cost: CostMatrix,
+    /// Probability from which an image is answered as drift.
+    pub drift_threshold: f64,
+}
+
+impl Snapshot {
+    /// Folder of the caches; safe to delete.
+    #[must_use]
+    pub fn cache(&self) -> PathBuf {
+        self.dir.join("cache")
+    }
+
+    /// Folder of the training runs.
+    #[must_use]
+    pub fn runs(&self) -> PathBuf {
+        self.dir.join("runs")
+    }
+
+    /// What is known of an image: the hand label, else the file's.
+    #[must_use]
+    pub fn label(&self, id: ImageId) -> Option<Label> {
+        self.hand[id.index()].or_else(|| self.manifest.get(id).label.map(Label::Class))
+    }
+
+    /// The regular class of an image, where one is known.
+    #[must_use]
+    pub fn regular_class(&self, id: ImageId) -> Option<ClassId> {
+        let class = self.label(id)?.class()?;
+        (class != self.manifest.classes.drift()).then_some(class)
+    }
+
+    /// Images of a split, in order.
+    #[must_use]
+    pub fn in_split(&self, split: Split) -> Vec<ImageId> {
+        self.manifest
+            .ids()
+            .filter(|id| self.splits[id.index()] == split)
+            .collect()
+    }
+}
