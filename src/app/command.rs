@@ -8,9 +8,10 @@ use parking_lot::Mutex;
 
 use super::icons::Icon;
 use super::keymap::Shortcut;
+use super::state::Truth;
 use super::theme::Theme;
 use super::walk::QueueKind;
-use crate::domain::{ImageId, Label, Split};
+use crate::domain::{ClassId, ImageId, Label, Split};
 use crate::labels::Source;
 use crate::training::Plan;
 
@@ -576,8 +577,29 @@ pub enum Command {
     SetThreshold(f32),
     /// Read the runs folder again.
     RefreshRuns,
+    /// Take a waiting plan out of the queue, by its position.
+    DropQueued(usize),
+    /// Another look at the run under review.
+    Review(ReviewCommand),
+    /// Sort the drift ranking by the scores as they are now.
+    RerankDrift,
+    /// Back to the proposed threshold.
+    ProposedThreshold,
     /// Cancel the job of that number.
     CancelJob(u64),
+}
+
+/// Which side of the run under review is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReviewCommand {
+    /// The images of another split.
+    Split(Split),
+    /// Held against the labels of the training, or those of now.
+    Truth(Truth),
+    /// The images of one cell (true, predicted); all mistakes for `None`.
+    Cell(Option<(ClassId, ClassId)>),
+    /// Compared with this run, or with none.
+    Against(Option<PathBuf>),
 }
 
 impl From<Action> for Command {

@@ -146,9 +146,7 @@ impl Filter {
         let entry = session.entry(image);
         any_or(&self.splits, || Some(session.split(image)))
             && (without == Some(Facet::Labels)
-                || any_or(&self.labels, || {
-                    Some(LabelChoice::of(session.label(image)))
-                }))
+                || any_or(&self.labels, || Some(LabelChoice::of(session.label(image)))))
             && any_or(&self.predicted, || {
                 predictions.get(image).map(crate::domain::Prediction::class)
             })
@@ -247,7 +245,9 @@ pub fn list(
         }),
         Sort::Certain => descending(&mut images, certainty),
         Sort::Drift => descending(&mut images, |image| {
-            predictions.drift(*image).map(super::predictions::DriftOpinion::rank)
+            predictions
+                .drift(*image)
+                .map(super::predictions::DriftOpinion::rank)
         }),
         Sort::Size => descending(&mut images, |image| {
             let facts = session.facts(*image)?.as_ref().ok()?;

@@ -16,6 +16,7 @@ pub mod predictions;
 pub mod session;
 pub mod settings;
 mod start;
+pub mod state;
 mod status;
 pub mod textures;
 pub mod theme;

@@ -138,8 +138,7 @@ impl Session {
     /// found fault with it.
     #[must_use]
     pub fn has_problem(&self, image: ImageId) -> bool {
-        matches!(self.facts(image), Some(Err(_)))
-            || self.problems.binary_search(&image).is_ok()
+        matches!(self.facts(image), Some(Err(_))) || self.problems.binary_search(&image).is_ok()
     }
 
     /// How many files were looked at.

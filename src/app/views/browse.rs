@@ -151,7 +151,11 @@ impl BrowseView {
 
     /// Moves the cursor; returns the image it is on then. `unlabelled` tells which images count for the
     /// moves that look for one.
-    pub fn step(&mut self, action: Action, unlabelled: impl Fn(ImageId) -> bool) -> Option<ImageId> {
+    pub fn step(
+        &mut self,
+        action: Action,
+        unlabelled: impl Fn(ImageId) -> bool,
+    ) -> Option<ImageId> {
         let last = self.list.len().checked_sub(1)?;
         let at = self.cursor.unwrap_or(0).min(last);
         let open = |place: &usize| unlabelled(self.list[*place]);
@@ -307,9 +311,7 @@ impl BrowseView {
             .logarithmic(true)
             .show_value(false);
         let slider = ui.add(slider).on_hover_text("Tile size (Ctrl+wheel)");
-        slider.widget_info(|| {
-            egui::WidgetInfo::slider(true, f64::from(self.tile), "Tile size")
-        });
+        slider.widget_info(|| egui::WidgetInfo::slider(true, f64::from(self.tile), "Tile size"));
         if icon_button(ui, p, Icon::Minus, "Smaller tiles (-)", false).clicked() {
             self.scale_tiles(0.8);
         }
@@ -377,10 +379,7 @@ impl BrowseView {
                     }
                 }
             }
-            ui.allocate_space(vec2(
-                width,
-                visible.len() as f32 * (side + GAP) - GAP,
-            ));
+            ui.allocate_space(vec2(width, visible.len() as f32 * (side + GAP) - GAP));
         });
         ui.data_mut(|data| {
             data.insert_temp(

@@ -228,7 +228,10 @@ impl LabelView {
             Some(scale) => format!("{:.0} %", scale * 100.0),
         };
         let place = Rect::from_min_size(
-            pos2((rect.right() - 330.0).max(rect.left()), rect.bottom() - 42.0),
+            pos2(
+                (rect.right() - 330.0).max(rect.left()),
+                rect.bottom() - 42.0,
+            ),
             vec2(322.0_f32.min(rect.width()), 34.0),
         );
         let builder = egui::UiBuilder::new()
@@ -254,12 +257,12 @@ impl LabelView {
                     let bright = ui
                         .add(egui::Slider::new(&mut center, 255.0..=0.0).show_value(false))
                         .on_hover_text("Brightness");
-                    for (slider, name, value) in
-                        [(&contrast, "Contrast", width), (&bright, "Brightness", center)]
-                    {
-                        slider.widget_info(|| {
-                            egui::WidgetInfo::slider(true, f64::from(value), name)
-                        });
+                    for (slider, name, value) in [
+                        (&contrast, "Contrast", width),
+                        (&bright, "Brightness", center),
+                    ] {
+                        slider
+                            .widget_info(|| egui::WidgetInfo::slider(true, f64::from(value), name));
                     }
                     if contrast.changed() || bright.changed() {
                         self.levels = Levels::window(center, width);
@@ -312,7 +315,15 @@ fn call(ui: &mut Ui, cx: &ViewContext<'_>, walk: &Walk, image: ImageId) {
             }
         }
         if given == Some(Label::Regular) {
-            class_row(ui, cx, Action::MarkRegular, "Regular", p.good, true, writable);
+            class_row(
+                ui,
+                cx,
+                Action::MarkRegular,
+                "Regular",
+                p.good,
+                true,
+                writable,
+            );
         }
     }
     ui.add_space(14.0);
@@ -368,7 +379,8 @@ fn class_row(
     });
     if on || response.hovered() {
         let fill = if on { p.tint(color, 0.22) } else { p.raised };
-        ui.painter().rect_filled(rect.expand2(vec2(6.0, 0.0)), 6.0, fill);
+        ui.painter()
+            .rect_filled(rect.expand2(vec2(6.0, 0.0)), 6.0, fill);
     }
     let builder = egui::UiBuilder::new()
         .max_rect(rect)

@@ -46,7 +46,13 @@ impl Stage {
 
     /// Paints the image into `rect` and handles wheel, drag and double click there. The thumbnail stands
     /// in until the image is here.
-    pub fn ui(&mut self, ui: &mut Ui, cx: &ViewContext<'_>, rect: Rect, image: ImageId) -> Response {
+    pub fn ui(
+        &mut self,
+        ui: &mut Ui,
+        cx: &ViewContext<'_>,
+        rect: Rect,
+        image: ImageId,
+    ) -> Response {
         let id = ui.scope_id().with(("stage", image.0));
         let response = ui.interact(rect, id, Sense::click_and_drag());
         let key = &cx.session.entry(image).key;
@@ -77,7 +83,9 @@ impl Stage {
             return;
         };
         let icon = Rect::from_center_size(rect.center() - vec2(0.0, 30.0), Vec2::splat(28.0));
-        Icon::Warning.image(28.0, cx.palette.warn).paint_at(ui, icon);
+        Icon::Warning
+            .image(28.0, cx.palette.warn)
+            .paint_at(ui, icon);
         let width = (rect.width() - 40.0).clamp(40.0, 520.0);
         let galley = ui.painter().layout(
             sentence,
@@ -169,9 +177,9 @@ fn fit_scale(rect: Rect, size: Vec2) -> f32 {
 
 /// A small label over the image, e.g. the scale. Returns the place it took.
 pub fn overlay_text(ui: &Ui, cx: &ViewContext<'_>, right_top: Pos2, text: &str) -> Rect {
-    let galley =
-        ui.painter()
-            .layout_no_wrap(text.to_owned(), theme::mono(11.0), cx.palette.text);
+    let galley = ui
+        .painter()
+        .layout_no_wrap(text.to_owned(), theme::mono(11.0), cx.palette.text);
     let size = galley.size() + vec2(14.0, 8.0);
     let rect = Rect::from_min_size(pos2(right_top.x - size.x, right_top.y), size);
     let fill = cx.palette.panel.gamma_multiply(0.9);

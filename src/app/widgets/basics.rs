@@ -98,12 +98,7 @@ pub fn badge(
 }
 
 /// A pill that can be clicked: a filter, a choice. Active ones carry the accent and a heavier text.
-pub fn chip(
-    ui: &mut Ui,
-    palette: &Palette,
-    text: impl Into<WidgetText>,
-    active: bool,
-) -> Response {
+pub fn chip(ui: &mut Ui, palette: &Palette, text: impl Into<WidgetText>, active: bool) -> Response {
     let text: WidgetText = text.into();
     let plain = text.text().to_owned();
     let color = if active { palette.accent } else { palette.text };
@@ -115,9 +110,8 @@ pub fn chip(
     );
     let size = vec2(galley.size().x + 20.0, 24.0);
     let (rect, response) = ui.allocate_exact_size(size, Sense::click());
-    response.widget_info(|| {
-        WidgetInfo::selected(Role::Button, ui.is_enabled(), active, &plain)
-    });
+    response
+        .widget_info(|| WidgetInfo::selected(Role::Button, ui.is_enabled(), active, &plain));
     let fill = match (active, response.hovered()) {
         (true, _) => palette.tint(palette.accent, 0.16),
         (false, true) => palette.raised,
@@ -125,13 +119,7 @@ pub fn chip(
     };
     let line = if active { palette.accent } else { palette.line };
     let painter = ui.painter();
-    painter.rect(
-        rect,
-        12.0,
-        fill,
-        Stroke::new(1.0, line),
-        StrokeKind::Inside,
-    );
+    painter.rect(rect, 12.0, fill, Stroke::new(1.0, line), StrokeKind::Inside);
     let at = Align2::CENTER_CENTER.align_size_within_rect(galley.size(), rect);
     painter.galley(at.min, galley, color);
     response
@@ -168,9 +156,8 @@ pub fn icon_button(
     active: bool,
 ) -> Response {
     let (rect, response) = ui.allocate_exact_size(Vec2::splat(26.0), Sense::click());
-    response.widget_info(|| {
-        WidgetInfo::selected(Role::Button, ui.is_enabled(), active, name)
-    });
+    response
+        .widget_info(|| WidgetInfo::selected(Role::Button, ui.is_enabled(), active, name));
     if active || response.hovered() {
         ui.painter().rect_filled(rect, 6.0, palette.raised);
     }
@@ -180,8 +167,10 @@ pub fn icon_button(
         (true, false, true) => palette.text,
         (true, false, false) => palette.muted,
     };
-    icon.image(16.0, tint)
-        .paint_at(ui, egui::Rect::from_center_size(rect.center(), Vec2::splat(16.0)));
+    icon.image(16.0, tint).paint_at(
+        ui,
+        egui::Rect::from_center_size(rect.center(), Vec2::splat(16.0)),
+    );
     response.on_hover_text(name)
 }
 
