@@ -125,7 +125,11 @@ impl App {
                 .frame(frame)
                 .show(ui, |ui| inspector::ui(ui, &cx));
         }
-        let frame = Frame::new().fill(palette.background);
+        let margin = match view {
+            View::Browse | View::Label => Margin::ZERO,
+            View::Train | View::Review | View::Drift => Margin::symmetric(16, 12),
+        };
+        let frame = Frame::new().fill(palette.background).inner_margin(margin);
         CentralPanel::default().frame(frame).show(ui, |ui| match view {
             View::Browse => w.browse.ui(ui, &cx),
             View::Label => w.label.ui(ui, &cx, &w.walk),

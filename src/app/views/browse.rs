@@ -307,6 +307,7 @@ impl BrowseView {
             self.scale_tiles(1.25);
         }
         ui.spacing_mut().slider_width = 76.0;
+        ui.spacing_mut().interact_size.y = 15.0;
         let slider = egui::Slider::new(&mut self.tile, TILE)
             .logarithmic(true)
             .show_value(false);

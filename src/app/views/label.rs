@@ -247,6 +247,7 @@ impl LabelView {
                 .show(ui, |ui| {
                     ui.spacing_mut().item_spacing.x = 6.0;
                     ui.spacing_mut().slider_width = 62.0;
+                    ui.spacing_mut().interact_size.y = 15.0;
                     if icon_button(ui, p, Icon::ZoomFit, "Fit or 100 % (Z)", false).clicked() {
                         self.stage.toggle();
                     }
