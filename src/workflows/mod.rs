@@ -1,1 +1,70 @@
-//! One function for each thing a user can do.
+//! One function for each thing a user can do. The window and the command line call the same ones.
+//!
+//! The long ones take a [`Snapshot`] (plain data), a [`JobContext`] (to be watched and stopped) and a
+//! closure for results as they come, so that they run the same in a job and in the foreground.
+
+mod error;
+mod export;
+mod info;
+mod scan;
+
+#[cfg(feature = "torch")]
+mod drift;
+#[cfg(feature = "torch")]
+mod embed;
+#[cfg(feature = "torch")]
+mod run;
+#[cfg(feature = "torch")]
+mod submit;
+#[cfg(feature = "torch")]
+mod train;
+
+pub use error::WorkflowError;
+pub use export::{ExportFormat, ExportSummary, ImportSummary, export_labels, import_labels};
+pub use info::{Info, info};
+pub use scan::{contents, open_thumbnails, scan};
+
+#[cfg(feature = "torch")]
+pub use drift::{DriftResult, DriftScore, DriftSession, drift_labels, prepare_drift, save_ranking};
+#[cfg(feature = "torch")]
+pub use embed::{embed, predict, write_predictions};
+#[cfg(feature = "torch")]
+pub use run::{
+    Review, ReviewRow, RunSummary, find_run, load_run, model_infos, resolve_run, review, runs,
+};
+#[cfg(feature = "torch")]
+pub use submit::{SubmitRequest, SubmitSummary, submit};
+#[cfg(feature = "torch")]
+pub use train::{TrainRequest, train};
+
+pub use crate::dataset::OpenOptions;
+pub use crate::project::{Project, Snapshot};
+
+use std::path::Path;
+
+use crate::dataset::sample::{SampleSpec, SampleSummary};
+
+/// Opens the project at `path`: a project folder, a data set folder, or a CSV. `project_dir` overrides
+/// where the project is kept.
+///
+/// # Errors
+/// [`WorkflowError::Project`].
+pub fn open(
+    path: &Path,
+    options: &OpenOptions,
+    project_dir: Option<&Path>,
+) -> Result<Project, WorkflowError> {
+    Ok(Project::open(path, options, project_dir)?)
+}
+
+/// Writes a made data set into `out`. `progress` gets images done and in all, and stops it with `false`.
+///
+/// # Errors
+/// [`WorkflowError::Sample`].
+pub fn sample(
+    out: &Path,
+    spec: &SampleSpec,
+    progress: &mut dyn FnMut(usize, usize) -> bool,
+) -> Result<SampleSummary, WorkflowError> {
+    Ok(crate::dataset::sample::write(out, spec, progress)?)
+}
