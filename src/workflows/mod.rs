@@ -3,6 +3,7 @@
 //! The long ones take a [`Snapshot`] (plain data), a [`JobContext`] (to be watched and stopped) and a
 //! closure for results as they come, so that they run the same in a job and in the foreground.
 
+mod bench;
 mod error;
 mod export;
 mod info;
@@ -19,6 +20,7 @@ mod submit;
 #[cfg(feature = "torch")]
 mod train;
 
+pub use bench::{Figure, bench};
 pub use error::WorkflowError;
 pub use export::{ExportFormat, ExportSummary, ImportSummary, export_labels, import_labels};
 pub use info::{Info, info};
