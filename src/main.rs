@@ -15,5 +15,7 @@ fn open_window(request: OpenRequest) -> anyhow::Result<()> {
 
 #[cfg(not(feature = "gui"))]
 fn open_window(_: OpenRequest) -> anyhow::Result<()> {
-    anyhow::bail!("this is the headless program, without a window; see `driftscope --help` for its commands")
+    anyhow::bail!(
+        "this is the headless program, without a window; see `driftscope --help` for its commands"
+    )
 }

@@ -36,11 +36,16 @@ pub fn sample(args: &SampleArgs, output: &Output) -> Result<()> {
     };
     let bar = Bar::new();
     let summary = workflows::sample(&args.out, &spec, &mut |done, total| {
-        bar.context.report(done as u64, total as u64, "drawing images");
+        bar.context
+            .report(done as u64, total as u64, "drawing images");
         true
     })?;
     drop(bar);
-    let classes: Vec<String> = summary.train.iter().map(|(c, n)| format!("{c} {n}")).collect();
+    let classes: Vec<String> = summary
+        .train
+        .iter()
+        .map(|(c, n)| format!("{c} {n}"))
+        .collect();
     output.say(&format!(
         "wrote {} training images ({}; {} of them mislabelled on purpose) and {} test images ({} drift) to {}",
         args.train,
@@ -68,9 +73,17 @@ pub fn info(args: &DataArgs, output: &Output) -> Result<()> {
         pairs.join(" · ")
     };
     output.say(&format!("classes   {}", list(&info.classes)));
-    let splits: Vec<String> = info.splits.iter().map(|(s, n)| format!("{s} {n}")).collect();
+    let splits: Vec<String> = info
+        .splits
+        .iter()
+        .map(|(s, n)| format!("{s} {n}"))
+        .collect();
     output.say(&format!("splits    {}", splits.join(" · ")));
-    for (name, counts) in [("libs", &info.libs), ("windows", &info.windows), ("sizes", &info.sizes)] {
+    for (name, counts) in [
+        ("libs", &info.libs),
+        ("windows", &info.windows),
+        ("sizes", &info.sizes),
+    ] {
         if !counts.is_empty() {
             output.say(&format!("{name:9} {}", list(counts)));
         }
@@ -86,7 +99,10 @@ pub fn info(args: &DataArgs, output: &Output) -> Result<()> {
         output.say(&format!("  {problem}"));
     }
     if info.problems.len() > PROBLEMS_SHOWN {
-        output.say(&format!("  and {} more", info.problems.len() - PROBLEMS_SHOWN));
+        output.say(&format!(
+            "  and {} more",
+            info.problems.len() - PROBLEMS_SHOWN
+        ));
     }
     output.json(&info)
 }
@@ -110,7 +126,11 @@ pub fn label(command: LabelCommand, output: &Output) -> Result<()> {
             for left_out in &summary.left_out {
                 output.warn(&left_out.to_string());
             }
-            output.say(&format!("wrote {} labels to {}", summary.labels, out.display()));
+            output.say(&format!(
+                "wrote {} labels to {}",
+                summary.labels,
+                out.display()
+            ));
             output.json(&json!({
                 "file": out, "labels": summary.labels, "left_out": summary.left_out.len(),
             }))

@@ -52,12 +52,17 @@ pub fn say_quality(result: &DriftResult, output: &Output) {
         result.n_drift, result.n_regular, result.milliseconds
     ));
     if let Some(problem) = &result.head_problem {
-        output.say(&format!("ranked by distance from the regular images: {problem}"));
+        output.say(&format!(
+            "ranked by distance from the regular images: {problem}"
+        ));
     }
     match &result.quality {
         Ok(quality) => {
             let figure = |name: &str, i: &Interval| {
-                output.say(&format!("  {name:18} {:.3}  ({:.3} to {:.3})", i.mean, i.lo, i.hi));
+                output.say(&format!(
+                    "  {name:18} {:.3}  ({:.3} to {:.3})",
+                    i.mean, i.lo, i.hi
+                ));
             };
             output.say(&format!(
                 "out of fold on the labelled images, {} x {} folds, 95 % intervals:",
@@ -79,7 +84,9 @@ fn say_top(snapshot: &Snapshot, result: &DriftResult, top: usize, output: &Outpu
         let label = snapshot.hand[score.image.index()];
         output.say(&format!(
             "{:>11}  {:>7.4}  {:9}  {}",
-            score.probability.map_or("-".to_owned(), |p| format!("{p:.4}")),
+            score
+                .probability
+                .map_or("-".to_owned(), |p| format!("{p:.4}")),
             score.anomaly,
             label.map_or("", |l| l.name(&snapshot.manifest.classes)),
             snapshot.manifest.get(score.image).key

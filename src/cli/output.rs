@@ -1,5 +1,9 @@
 //! Progress bars on standard error, results on standard output.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what this file is for")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "printing is what this file is for"
+)]
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,8 +1,7 @@
 //! Measurements over the real code paths. Figures, not tests: nothing here passes or fails.
 
 use std::{
-    fmt,
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -64,7 +63,11 @@ impl Figure {
     fn times(name: &str, mut milliseconds: Vec<f64>) -> Self {
         milliseconds.sort_by(f64::total_cmp);
         let n = milliseconds.len();
-        let at = |share: f64| milliseconds.get(((n - 1) as f64 * share).round() as usize).copied();
+        let at = |share: f64| {
+            milliseconds
+                .get(((n - 1) as f64 * share).round() as usize)
+                .copied()
+        };
         Self {
             name: name.to_owned(),
             n,
@@ -105,8 +108,10 @@ pub fn bench(
     data: Option<&Path>,
     context: &JobContext,
 ) -> Result<Vec<Figure>, WorkflowError> {
-    let scratch = directories::ProjectDirs::from("", "", "driftscope")
-        .map_or_else(|| PathBuf::from(".cache"), |dirs| dirs.cache_dir().to_owned());
+    let scratch = directories::ProjectDirs::from("", "", "driftscope").map_or_else(
+        || PathBuf::from(".cache"),
+        |dirs| dirs.cache_dir().to_owned(),
+    );
     let data = match data {
         Some(path) => path.to_owned(),
         None => made_data(&scratch, context)?,
@@ -161,18 +166,33 @@ fn gallery(data: &Path, place: &Path, context: &JobContext) -> Result<Vec<Figure
         let snapshot = project.snapshot();
         let thumbnails = open_thumbnails(&snapshot);
         scan(&snapshot, &thumbnails, context, &mut |_| {})?;
-        figures.push(Figure::once(name, snapshot.manifest.len(), started.elapsed()));
+        figures.push(Figure::once(
+            name,
+            snapshot.manifest.len(),
+            started.elapsed(),
+        ));
     }
     let project = project(data, place)?;
     let snapshot = project.snapshot();
     let thumbnails = open_thumbnails(&snapshot);
     let mut contents = Vec::new();
     scan(&snapshot, &thumbnails, context, &mut |batch| {
-        contents.extend(batch.into_iter().filter_map(|(_, facts)| Some(facts.ok()?.content)));
+        contents.extend(
+            batch
+                .into_iter()
+                .filter_map(|(_, facts)| Some(facts.ok()?.content)),
+        );
     })?;
     let started = Instant::now();
-    let shown = contents.iter().filter(|c| thumbnails.get(c).is_some()).count();
-    figures.push(Figure::rate("gallery thumbnails from the cache", shown, started.elapsed()));
+    let shown = contents
+        .iter()
+        .filter(|c| thumbnails.get(c).is_some())
+        .count();
+    figures.push(Figure::rate(
+        "gallery thumbnails from the cache",
+        shown,
+        started.elapsed(),
+    ));
     Ok(figures)
 }
 
@@ -191,7 +211,11 @@ fn decode(data: &Path, place: &Path, _: &JobContext) -> Result<Vec<Figure>, Work
         .filter_map(|path| imaging::open_gray(path).ok())
         .map(|gray| imaging::resize(&gray, WORKING_PX, WORKING_PX))
         .count();
-    Ok(vec![Figure::rate("decode and resize to 299, 1 thread", read, started.elapsed())])
+    Ok(vec![Figure::rate(
+        "decode and resize to 299, 1 thread",
+        read,
+        started.elapsed(),
+    )])
 }
 
 /// From the key to the label on disk and the next picture in memory, as the window does it: the next
@@ -213,7 +237,9 @@ fn label(data: &Path, place: &Path, _: &JobContext) -> Result<Vec<Figure>, Workf
         let pressed = Instant::now();
         project.labels.apply(Change {
             image: snapshot.manifest.get(now).key.clone(),
-            label: Some(Label::Class(ClassId::from(at % snapshot.manifest.classes.len()))),
+            label: Some(Label::Class(ClassId::from(
+                at % snapshot.manifest.classes.len(),
+            ))),
             source: Source::Key,
             model_run: None,
             prediction_visible: false,

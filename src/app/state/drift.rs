@@ -1,0 +1,583 @@
+//! The drift model while it is being taught.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::domain::{ClassId, ClassSet, CostMatrix, ImageId};
+use crate::evaluation::{
+    BinaryCounts, BinaryScores, ConfusionMatrix, CvReport, best_constant, pwa,
+};
+use crate::workflows::DriftResult;
+
+/// Bars of the score histogram.
+pub const BINS: usize = 48;
+/// Labels that "what did my last labels change" looks back over.
+const LOOK_BACK: usize = 20;
+
+/// Where the drift model is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DriftPhase {
+    /// No run has been chosen for the features.
+    #[default]
+    Idle,
+    /// Embeddings are being computed or read.
+    Preparing,
+    /// Scores are there.
+    Ready,
+    /// Scores are there and the head is being fitted anew.
+    Fitting,
+    /// There are no scores: why.
+    Failed(String),
+}
+
+/// What happened to the drift model.
+#[derive(Clone, Debug)]
+pub enum DriftEvent {
+    /// The embeddings of a run are being prepared.
+    Preparing(PathBuf),
+    /// A fit has been started.
+    Fitting,
+    /// A fit is done. `rerank` when the user asked for it: only then may the order of the images change.
+    Fitted {
+        /// What it gave.
+        result: Arc<DriftResult>,
+        /// Whether to sort the images anew.
+        rerank: bool,
+    },
+    /// Images were labelled drift (`Some(true)`) or regular, or lost their label.
+    Labelled(Vec<(ImageId, Option<bool>)>),
+    /// There will be no scores; a sentence for the user.
+    Failed(String),
+}
+
+/// One scored image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DriftImage {
+    /// Which image.
+    pub image: ImageId,
+    /// Probability of drift, `0..=1`: for a labelled image out of fold, where that is known. Without a
+    /// head, the share of regular images that look less odd.
+    pub score: f32,
+    /// Whether a person said drift.
+    pub label: Option<bool>,
+}
+
+/// Images in one bar of the histogram.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bin {
+    /// Labelled regular.
+    pub regular: u32,
+    /// Labelled drift.
+    pub drift: u32,
+    /// Not labelled.
+    pub unlabelled: u32,
+}
+
+/// What a threshold does to the labelled images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AtThreshold {
+    /// Found, missed and false alarms.
+    pub counts: BinaryCounts,
+    /// Mean cost of an answer in the units of the cost matrix, and that of the best constant answer;
+    /// none where no run has answered the labelled images.
+    pub cost: Option<(f64, f64)>,
+    /// Images without a label at or above the threshold.
+    pub to_review: usize,
+}
+
+/// What the latest labels changed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Change {
+    /// Number of labels between the two fits.
+    pub labels: usize,
+    /// Images that came to lie at or above the threshold.
+    pub now_above: usize,
+    /// Images that no longer do.
+    pub no_longer: usize,
+    /// Average precision before and now, where both could be measured.
+    pub average_precision: Option<(f64, f64)>,
+}
+
+/// The drift model while it is being taught. The order of the images is frozen until the user asks for a
+/// new one: a label never makes the list jump.
+#[derive(Clone, Debug, Default)]
+pub struct DriftState {
+    /// Where it is.
+    pub phase: DriftPhase,
+    /// The run whose features are used.
+    pub run: Option<PathBuf>,
+    labels: BTreeMap<ImageId, bool>,
+    result: Option<Arc<DriftResult>>,
+    /// Earlier fits, the oldest first.
+    history: Vec<Arc<DriftResult>>,
+    images: Vec<DriftImage>,
+    order: Vec<ImageId>,
+    /// Labels given since the order was made.
+    pub labels_since_order: usize,
+    chosen: Option<f32>,
+}
+
+fn labels_of(result: &DriftResult) -> usize {
+    result.n_drift + result.n_regular
+}
+
+impl DriftState {
+    /// Takes in what happened.
+    pub fn apply(&mut self, event: DriftEvent) {
+        match event {
+            DriftEvent::Preparing(run) => {
+                let labels = std::mem::take(&mut self.labels);
+                *self = Self {
+                    phase: DriftPhase::Preparing,
+                    run: Some(run),
+                    labels,
+                    ..Self::default()
+                };
+            }
+            DriftEvent::Fitting => {
+                if self.result.is_some() {
+                    self.phase = DriftPhase::Fitting;
+                }
+            }
+            DriftEvent::Fitted { result, rerank } => self.fitted(result, rerank),
+            DriftEvent::Labelled(labels) => {
+                self.labels_since_order += labels.len();
+                for (image, label) in labels {
+                    match label {
+                        Some(drift) => self.labels.insert(image, drift),
+                        None => self.labels.remove(&image),
+                    };
+                }
+                self.rescore();
+            }
+            DriftEvent::Failed(why) => self.phase = DriftPhase::Failed(why),
+        }
+    }
+
+    fn fitted(&mut self, result: Arc<DriftResult>, rerank: bool) {
+        self.phase = DriftPhase::Ready;
+        if let Some(before) = self.result.replace(Arc::clone(&result)) {
+            self.history.push(before);
+        }
+        // Whatever is older than the one fit that is compared with is of no use any more.
+        let enough = labels_of(&result).saturating_sub(LOOK_BACK);
+        if let Some(base) = self.history.iter().rposition(|r| labels_of(r) <= enough) {
+            self.history.drain(..base);
+        }
+        self.rescore();
+        if rerank || self.order.is_empty() {
+            self.rerank();
+        }
+    }
+
+    fn rescore(&mut self) {
+        let Some(result) = &self.result else { return };
+        let held_out = result
+            .quality
+            .as_ref()
+            .map(|q| q.out_of_fold.as_slice())
+            .unwrap_or_default();
+        self.images = result
+            .scores
+            .iter()
+            .enumerate()
+            .map(|(at, s)| DriftImage {
+                image: s.image,
+                score: held_out
+                    .get(at)
+                    .copied()
+                    .flatten()
+                    .or(s.probability)
+                    .unwrap_or(s.anomaly),
+                label: self.labels.get(&s.image).copied(),
+            })
+            .collect();
+    }
+
+    /// Sorts the images anew, the most likely drift first.
+    pub fn rerank(&mut self) {
+        let mut images = self.images.clone();
+        images.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.image.cmp(&b.image)));
+        self.order = images.into_iter().map(|i| i.image).collect();
+        self.labels_since_order = 0;
+    }
+
+    /// Puts the threshold where the user dragged it.
+    pub fn set_threshold(&mut self, threshold: f32) {
+        if self.threshold().is_some() {
+            self.chosen = Some(threshold.clamp(0.0, 1.0));
+        }
+    }
+
+    /// Back to the proposed threshold.
+    pub fn reset_threshold(&mut self) {
+        self.chosen = None;
+    }
+
+    /// Whether there is a head: before, images are ranked by oddness alone.
+    #[must_use]
+    pub fn has_head(&self) -> bool {
+        self.result
+            .as_ref()
+            .is_some_and(|r| r.scores.iter().any(|s| s.probability.is_some()))
+    }
+
+    /// Whether scores can be shown.
+    #[must_use]
+    pub fn has_scores(&self) -> bool {
+        self.result.is_some()
+    }
+
+    /// How long the latest fit took, in milliseconds.
+    #[must_use]
+    pub fn milliseconds(&self) -> Option<f64> {
+        self.result.as_ref().map(|r| r.milliseconds)
+    }
+
+    /// Cross-validated quality, or the sentence why there is none; `None` before the first fit.
+    #[must_use]
+    pub fn quality(&self) -> Option<Result<&CvReport, &str>> {
+        let result = self.result.as_ref()?;
+        Some(result.quality.as_ref().map_err(String::as_str))
+    }
+
+    /// Labelled (drift, regular) images now.
+    #[must_use]
+    pub fn label_counts(&self) -> (usize, usize) {
+        let drift = self.labels.values().filter(|d| **d).count();
+        (drift, self.labels.len() - drift)
+    }
+
+    /// The threshold: the user's, else the proposed one. None while a class is absent, for then no
+    /// threshold means anything.
+    #[must_use]
+    pub fn threshold(&self) -> Option<f32> {
+        let quality = self.quality()?.ok()?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a probability, compared with f32 scores"
+        )]
+        let proposed = quality.suggested_threshold as f32;
+        Some(self.chosen.unwrap_or(proposed))
+    }
+
+    /// Whether the user moved the threshold.
+    #[must_use]
+    pub fn threshold_is_chosen(&self) -> bool {
+        self.chosen.is_some()
+    }
+
+    /// Every scored image, in the order of the data set.
+    #[must_use]
+    pub fn images(&self) -> &[DriftImage] {
+        &self.images
+    }
+
+    /// Every scored image in the frozen order, the most likely drift first.
+    pub fn ranked(&self) -> impl Iterator<Item = DriftImage> {
+        let at: HashMap<ImageId, &DriftImage> = self.images.iter().map(|i| (i.image, i)).collect();
+        self.order
+            .iter()
+            .filter_map(move |i| at.get(i).map(|i| **i))
+    }
+
+    /// Images by score in [`BINS`] equal bars over `0..=1`.
+    #[must_use]
+    pub fn histogram(&self) -> Vec<Bin> {
+        let mut bins = vec![Bin::default(); BINS];
+        for image in &self.images {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "clamped into the bars; a saturating cast puts NaN into the first"
+            )]
+            let bin = ((image.score * BINS as f32) as usize).min(BINS - 1);
+            let bin = &mut bins[bin];
+            match image.label {
+                Some(true) => bin.drift += 1,
+                Some(false) => bin.regular += 1,
+                None => bin.unlabelled += 1,
+            }
+        }
+        bins
+    }
+
+    /// What `threshold` does; none while a class is absent. `known` gives the labelled class of an image,
+    /// where a label names one, and the answer of the run for it; cost is counted where both are known.
+    #[must_use]
+    pub fn at_threshold(
+        &self,
+        threshold: f32,
+        classes: &ClassSet,
+        cost: &CostMatrix,
+        known: impl Fn(ImageId) -> (Option<ClassId>, Option<ClassId>),
+    ) -> Option<AtThreshold> {
+        let labelled: Vec<(DriftImage, bool)> = self
+            .images
+            .iter()
+            .filter_map(|i| Some((*i, i.label?)))
+            .collect();
+        let (scores, truth): (Vec<f64>, Vec<bool>) = labelled
+            .iter()
+            .map(|(i, d)| (f64::from(i.score), *d))
+            .unzip();
+        let scores = BinaryScores::new(&scores, &truth).ok()?;
+        if scores.positives() == 0 || scores.negatives() == 0 {
+            return None;
+        }
+        let pairs = labelled.iter().filter_map(|(image, drift)| {
+            let (label, answer) = known(image.image);
+            let answer = answer?;
+            let actual = if *drift {
+                classes.drift()
+            } else {
+                label.unwrap_or(answer)
+            };
+            let given = if image.score >= threshold {
+                classes.drift()
+            } else {
+                answer
+            };
+            Some((actual, given))
+        });
+        let confusion = ConfusionMatrix::from_pairs(classes.len(), pairs);
+        let price = |accuracy: f64| (1.0 - accuracy) * cost.max();
+        let cost = pwa(&confusion, cost)
+            .and_then(|here| Ok((price(here), price(best_constant(&confusion, cost)?.pwa))))
+            .ok();
+        Some(AtThreshold {
+            counts: scores.at(f64::from(threshold)),
+            cost,
+            to_review: self
+                .images
+                .iter()
+                .filter(|i| i.label.is_none() && i.score >= threshold)
+                .count(),
+        })
+    }
+
+    /// What the latest 20 labels changed, or all there are; none before two fits can be compared.
+    #[must_use]
+    pub fn change(&self) -> Option<Change> {
+        let (now, threshold) = (self.result.as_ref()?, self.threshold()?);
+        let enough = labels_of(now).saturating_sub(LOOK_BACK);
+        let has_head = |r: &&Arc<DriftResult>| r.scores.iter().any(|s| s.probability.is_some());
+        let before = self
+            .history
+            .iter()
+            .rev()
+            .find(|r| labels_of(r) <= enough)
+            .filter(has_head)
+            .or_else(|| self.history.iter().find(has_head))?;
+        let above = |r: &DriftResult| -> HashMap<ImageId, bool> {
+            r.scores
+                .iter()
+                .filter_map(|s| Some((s.image, s.probability? >= threshold)))
+                .collect()
+        };
+        let (was, is) = (above(before), above(now));
+        let moved = |to: bool| {
+            is.iter()
+                .filter(|(image, above)| **above == to && was.get(image) == Some(&!to))
+                .count()
+        };
+        let ap = |r: &DriftResult| r.quality.as_ref().ok().map(|q| q.average_precision.mean);
+        Some(Change {
+            labels: labels_of(now).saturating_sub(labels_of(before)),
+            now_above: moved(true),
+            no_longer: moved(false),
+            average_precision: ap(before).zip(ap(now)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluation::{CvPlan, cross_validate};
+    use crate::workflows::DriftScore;
+
+    /// Scores of images 0, 1, …; labels `1` drift, `0` regular, `-` none.
+    fn result(scores: &[f32], labels: &str) -> Arc<DriftResult> {
+        let labels: Vec<Option<bool>> = labels
+            .chars()
+            .map(|c| match c {
+                '1' => Some(true),
+                '0' => Some(false),
+                _ => None,
+            })
+            .collect();
+        let count = |kind| labels.iter().filter(|l| **l == Some(kind)).count();
+        let quality = cross_validate(&labels, &CvPlan::default(), |rows| {
+            Ok::<_, std::fmt::Error>(rows.iter().map(|r| f64::from(scores[*r])).collect())
+        })
+        .map_err(|e| e.to_string());
+        let head = quality.is_ok();
+        Arc::new(DriftResult {
+            scores: scores
+                .iter()
+                .enumerate()
+                .map(|(i, s)| DriftScore {
+                    image: ImageId::from(i),
+                    probability: head.then_some(*s),
+                    anomaly: 1.0 - s,
+                })
+                .collect(),
+            quality,
+            n_drift: count(true),
+            n_regular: count(false),
+            milliseconds: 38.0,
+        })
+    }
+
+    fn fitted(scores: &[f32], labels: &str) -> DriftState {
+        let mut state = DriftState::default();
+        let given = labels.chars().enumerate().filter_map(|(i, c)| {
+            let label = match c {
+                '1' => true,
+                '0' => false,
+                _ => return None,
+            };
+            Some((ImageId::from(i), Some(label)))
+        });
+        state.apply(DriftEvent::Labelled(given.collect()));
+        state.apply(DriftEvent::Fitted {
+            result: result(scores, labels),
+            rerank: true,
+        });
+        state
+    }
+
+    fn order(state: &DriftState) -> Vec<u32> {
+        state.ranked().map(|i| i.image.0).collect()
+    }
+
+    #[test]
+    fn without_labels_oddness_ranks_and_no_threshold_is_proposed() {
+        let mut state = fitted(&[0.1, 0.9, 0.5], "---");
+        assert!(state.has_scores() && !state.has_head());
+        assert_eq!(order(&state), [0, 2, 1]);
+        assert_eq!(state.threshold(), None);
+        state.set_threshold(0.3);
+        assert_eq!(state.threshold(), None);
+        let why = state.quality().expect("fitted").expect_err("no labels");
+        assert!(why.contains("at least 2 of each"), "{why}");
+        let none = |_| (None, None);
+        let set = ClassSet::challenge();
+        assert_eq!(
+            state.at_threshold(0.5, &set, &CostMatrix::challenge(), none),
+            None
+        );
+    }
+
+    #[test]
+    fn a_label_never_reorders_the_list_but_the_button_does() {
+        let mut state = fitted(&[0.9, 0.8, 0.2, 0.1, 0.5], "1100-");
+        assert_eq!(order(&state), [0, 1, 4, 2, 3]);
+        state.apply(DriftEvent::Labelled(vec![(ImageId(4), Some(true))]));
+        assert_eq!(
+            (state.label_counts(), state.labels_since_order),
+            ((3, 2), 1)
+        );
+        let refit = result(&[0.9, 0.8, 0.2, 0.1, 0.95], "11001");
+        state.apply(DriftEvent::Fitting);
+        state.apply(DriftEvent::Fitted {
+            result: refit,
+            rerank: false,
+        });
+        assert_eq!(order(&state), [0, 1, 4, 2, 3]);
+        state.rerank();
+        assert_eq!(order(&state), [4, 0, 1, 2, 3]);
+        assert_eq!(state.labels_since_order, 0);
+    }
+
+    #[test]
+    fn a_threshold_says_what_it_finds_and_costs() {
+        let mut state = fitted(&[0.9, 0.3, 0.6, 0.1, 0.5], "1100-");
+        state.set_threshold(0.4);
+        assert_eq!(state.threshold(), Some(0.4));
+        let set = ClassSet::challenge();
+        let good = |_| (Some(ClassId(0)), Some(ClassId(0)));
+        let at = state
+            .at_threshold(0.4, &set, &CostMatrix::challenge(), good)
+            .expect("both kinds");
+        assert_eq!(
+            (at.counts.true_positives, at.counts.false_positives),
+            (1, 1)
+        );
+        assert_eq!(at.to_review, 1);
+        // One drift passed as GOOD and one GOOD stopped as drift, 10,000 each, over four images; any
+        // constant answer is wrong about two of the four in the same way, or dearer.
+        let (here, constant) = at.cost.expect("answers");
+        assert!((here - 5_000.0).abs() < 1e-6, "{here}");
+        assert!(constant <= 5_000.0 + 1e-6);
+        state.reset_threshold();
+        assert!(!state.threshold_is_chosen());
+        let bins = state.histogram();
+        assert_eq!(
+            bins.iter()
+                .map(|b| b.drift + b.regular + b.unlabelled)
+                .sum::<u32>(),
+            5
+        );
+    }
+
+    #[test]
+    fn the_last_labels_are_compared_with_the_fit_before_them() {
+        let mut state = fitted(&[0.9, 0.8, 0.2, 0.1, 0.1, 0.9], "1100--");
+        assert_eq!(state.change(), None, "one fit is no comparison");
+        state.apply(DriftEvent::Labelled(vec![(ImageId(4), Some(true))]));
+        state.apply(DriftEvent::Fitted {
+            result: result(&[0.9, 0.8, 0.2, 0.1, 0.9, 0.1], "11001-"),
+            rerank: false,
+        });
+        state.set_threshold(0.5);
+        let change = state.change().expect("two fits");
+        assert_eq!(
+            (change.labels, change.now_above, change.no_longer),
+            (1, 1, 1)
+        );
+        assert!(change.average_precision.is_some());
+    }
+
+    #[test]
+    fn another_run_starts_over_but_keeps_the_labels() {
+        let mut state = fitted(&[0.9, 0.8, 0.2, 0.1], "1100");
+        state.apply(DriftEvent::Preparing("run".into()));
+        assert_eq!((state.label_counts(), state.has_scores()), ((2, 2), false));
+        state.apply(DriftEvent::Fitting);
+        assert_eq!(state.phase, DriftPhase::Preparing);
+        state.apply(DriftEvent::Failed("the run is gone".into()));
+        assert!(matches!(state.phase, DriftPhase::Failed(_)));
+    }
+
+    #[test]
+    fn old_fits_are_dropped() {
+        let mut state = DriftState::default();
+        let scores = vec![0.5; 200];
+        for n in 0..100 {
+            let labels: String = (0..200)
+                .map(|i| {
+                    if i < n {
+                        if i % 2 == 0 { '1' } else { '0' }
+                    } else {
+                        '-'
+                    }
+                })
+                .collect();
+            let mut fit = (*result(&scores, "-".repeat(200).as_str())).clone();
+            (fit.n_drift, fit.n_regular) = (n / 2, n - n / 2);
+            assert_eq!(labels.len(), 200);
+            state.apply(DriftEvent::Fitted {
+                result: Arc::new(fit),
+                rerank: false,
+            });
+        }
+        assert!(
+            state.history.len() <= LOOK_BACK + 1,
+            "{}",
+            state.history.len()
+        );
+    }
+}

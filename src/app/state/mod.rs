@@ -1,0 +1,14 @@
+//! What the panels show, as plain data: changed by events, read by the views, free of painting.
+
+pub mod drift;
+pub mod plan_form;
+pub mod review;
+pub mod runs;
+pub mod train;
+pub mod words;
+
+pub use drift::{DriftEvent, DriftImage, DriftPhase, DriftState};
+pub use plan_form::PlanForm;
+pub use review::{Flip, ReviewImage, ReviewState, Truth};
+pub use runs::RunsState;
+pub use train::{LiveImage, TrainPhase, TrainState};

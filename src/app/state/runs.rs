@@ -1,0 +1,135 @@
+//! The runs of the project.
+
+use std::path::Path;
+
+use crate::evaluation::Report;
+use crate::training::{Balance, Plan};
+use crate::workflows::RunSummary;
+
+/// Every run of the project, the newest first.
+#[derive(Clone, Debug, Default)]
+pub struct RunsState {
+    runs: Vec<RunSummary>,
+    /// Whether the runs folder is being read.
+    pub loading: bool,
+}
+
+impl RunsState {
+    /// The runs folder has been read.
+    pub fn set(&mut self, mut runs: Vec<RunSummary>) {
+        runs.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| b.name.cmp(&a.name)));
+        self.runs = runs;
+        self.loading = false;
+    }
+
+    /// A training has ended; a run of the same folder is replaced.
+    pub fn add(&mut self, run: RunSummary) {
+        let mut runs = std::mem::take(&mut self.runs);
+        runs.retain(|r| r.dir != run.dir);
+        runs.push(run);
+        self.set(runs);
+    }
+
+    /// All runs, the newest first.
+    #[must_use]
+    pub fn all(&self) -> &[RunSummary] {
+        &self.runs
+    }
+
+    /// The run in that folder.
+    #[must_use]
+    pub fn find(&self, dir: &Path) -> Option<&RunSummary> {
+        self.runs.iter().find(|r| r.dir == dir)
+    }
+}
+
+/// What sets a plan apart, in few words: `128 px · weights · groups by lib`.
+#[must_use]
+pub fn settings(plan: &Plan) -> String {
+    let mut words = vec![format!("{} px", plan.size)];
+    match plan.balance {
+        Balance::None => {}
+        Balance::Undersample => words.push("undersampled".to_owned()),
+        Balance::Weights => words.push("class weights".to_owned()),
+    }
+    if let Some(n) = plan.train_per_class {
+        words.push(format!("{n} a class"));
+    }
+    if let Some(column) = &plan.group_by {
+        words.push(format!("groups by {column}"));
+    }
+    words.push(format!("seed {}", plan.seed));
+    words.join(" · ")
+}
+
+/// The class with the lowest F1 of those that occur, and its F1.
+#[must_use]
+pub fn worst_class(report: &Report) -> Option<(&str, f64)> {
+    report
+        .per_class
+        .iter()
+        .filter(|c| c.metrics.support > 0)
+        .min_by(|a, b| a.metrics.f1.total_cmp(&b.metrics.f1))
+        .map(|c| (c.name.as_str(), c.metrics.f1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::domain::CostMatrix;
+    use crate::evaluation::ConfusionMatrix;
+
+    fn run(created: &str, dir: &str) -> RunSummary {
+        let rows = vec![vec![9, 1, 0], vec![3, 1, 0], vec![0, 0, 0]];
+        let confusion = ConfusionMatrix::try_from(rows).expect("square");
+        let names = ["GOOD", "Flat loop", "Missing"].map(String::from).to_vec();
+        RunSummary {
+            name: dir.to_owned(),
+            dir: PathBuf::from(dir),
+            plan: Plan::default(),
+            created: created.to_owned(),
+            best_epoch: 3,
+            epochs: 10,
+            seconds: 240.0,
+            report: Report::new(names, confusion, &CostMatrix::challenge(), 1).expect("images"),
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_newest_run_stands_on_top_and_none_twice() {
+        let mut state = RunsState {
+            loading: true,
+            ..RunsState::default()
+        };
+        state.set(vec![run("2026-03-01", "a"), run("2026-03-03", "c")]);
+        assert!(!state.loading);
+        state.add(run("2026-03-02", "b"));
+        state.add(run("2026-03-04", "a"));
+        let order: Vec<&str> = state.all().iter().map(|r| r.name.as_str()).collect();
+        assert_eq!(order, ["a", "c", "b"]);
+        assert!(state.find(Path::new("b")).is_some() && state.find(Path::new("d")).is_none());
+    }
+
+    #[test]
+    fn the_worst_class_is_one_that_occurs() {
+        let run = run("2026-03-01", "a");
+        assert_eq!(worst_class(&run.report).map(|c| c.0), Some("Flat loop"));
+    }
+
+    #[test]
+    fn settings_name_what_was_chosen() {
+        let plan = Plan {
+            balance: Balance::Weights,
+            group_by: Some("lib".to_owned()),
+            train_per_class: Some(20),
+            ..Plan::default()
+        };
+        assert_eq!(
+            settings(&plan),
+            "128 px · class weights · 20 a class · groups by lib · seed 42"
+        );
+    }
+}

@@ -1,0 +1,645 @@
+//! Drift: teach a model what drift looks like, see at once what that changes, and export a submission.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use egui::{Align, ComboBox, Layout, Modifiers, Rect, RichText, ScrollArea, Ui};
+
+use super::panel::PanelContext;
+use crate::app::command::{Action, Command};
+use crate::app::icons::Icon;
+use crate::app::state::words::{count, thousands};
+use crate::app::state::{DriftImage, DriftPhase, DriftState, RunsState, runs};
+use crate::app::theme::semibold;
+use crate::app::widgets::histogram::{self, Kinds, histogram};
+use crate::app::widgets::parts::{self, GAP, Weight};
+use crate::app::widgets::section;
+use crate::app::widgets::thumb_grid::{Tile, Touch, thumb_grid};
+use crate::domain::{ClassId, ImageId, Label};
+use crate::evaluation::{CvReport, Interval};
+use crate::labels::Source;
+
+const SIDE: f32 = 252.0;
+
+/// What the view shows.
+#[derive(Clone, Copy)]
+pub struct DriftData<'a> {
+    /// The drift model.
+    pub drift: &'a DriftState,
+    /// All runs: any of them can give the features.
+    pub runs: &'a RunsState,
+    /// The labelled class of an image, where a label names one, and the answer of the run in use.
+    pub known: &'a dyn Fn(ImageId) -> (Option<ClassId>, Option<ClassId>),
+}
+
+/// The Drift view.
+#[derive(Debug, Default)]
+pub struct DriftView {
+    selected: BTreeSet<ImageId>,
+    /// Where a range begins.
+    anchor: Option<ImageId>,
+    hide_labelled: bool,
+}
+
+impl DriftView {
+    /// The images selected in the ranking: what a label key is for here.
+    #[must_use]
+    pub fn selection(&self) -> Vec<ImageId> {
+        self.selected.iter().copied().collect()
+    }
+
+    /// Paints the view and sends what the user asks for.
+    pub fn ui(&mut self, ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
+        if data.runs.all().is_empty() {
+            let sentence = "Drift is judged by how a trained network sees an image. Train one on the regular \
+                            classes; then label a few images as drift or regular, and the drift model learns \
+                            from them in milliseconds.";
+            let action = Some((Icon::Train, "Train a model", None));
+            if parts::empty(
+                ui,
+                cx.palette,
+                Icon::Drift,
+                "No trained network yet",
+                sentence,
+                action,
+            ) {
+                cx.send(Action::ShowTrain);
+            }
+            return;
+        }
+        toolbar(ui, cx, data);
+        ui.add_space(GAP);
+        match &data.drift.phase {
+            DriftPhase::Idle => {
+                let action = Some((Icon::Layers, "Use the newest run", None));
+                let sentence = "Choose the run whose features the drift model uses.";
+                let clicked = parts::empty(
+                    ui,
+                    cx.palette,
+                    Icon::Drift,
+                    "Which network should look?",
+                    sentence,
+                    action,
+                );
+                if let Some(run) = data.runs.all().first().filter(|_| clicked) {
+                    cx.send(Command::OpenRun(run.dir.clone()));
+                }
+            }
+            DriftPhase::Preparing => {
+                let sentence = "The network looks at every image once. Its view of each is cached, so this \
+                                happens only the first time; labelling can go on meanwhile.";
+                parts::empty(
+                    ui,
+                    cx.palette,
+                    Icon::Drift,
+                    "Preparing the features",
+                    sentence,
+                    None,
+                );
+            }
+            DriftPhase::Failed(why) if !data.drift.has_scores() => {
+                let why_not = cx.why_not(Action::RetrainDrift);
+                let action = Some((Icon::Refresh, "Try again", why_not.as_deref()));
+                if parts::empty(
+                    ui,
+                    cx.palette,
+                    Icon::Error,
+                    "There are no drift scores",
+                    why,
+                    action,
+                ) {
+                    cx.send(Action::RetrainDrift);
+                }
+            }
+            _ => self.scored(ui, cx, data),
+        }
+    }
+
+    fn scored(&mut self, ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
+        let all = ui.available_rect_before_wrap();
+        let mut main = all;
+        main.set_right(all.right() - SIDE - GAP);
+        let mut side = all;
+        side.set_left(main.right() + GAP);
+        parts::place(ui, side, "side", |ui| {
+            ScrollArea::vertical().show(ui, |ui| aside(ui, cx, data));
+        });
+        parts::place(ui, main, "main", |ui| {
+            ui.spacing_mut().item_spacing.y = GAP;
+            if let DriftPhase::Failed(why) = &data.drift.phase {
+                let text = format!("The last refit failed, the scores are those before it. {why}");
+                parts::notice(ui, cx.palette, cx.palette.bad, &text);
+            }
+            let rects = parts::row(ui, 214.0, &[2.0, 1.15]);
+            scores(ui, cx, data.drift, rects[0]);
+            at_threshold(ui, cx, data, rects[1]);
+            let rect = parts::row(ui, ui.available_height().max(160.0), &[1.0])[0];
+            self.ranking(ui, cx, data, rect);
+        });
+    }
+
+    fn ranking(&mut self, ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>, rect: Rect) {
+        let (palette, drift) = (cx.palette, data.drift);
+        let hide = self.hide_labelled;
+        // A label never makes the list jump: what was just labelled goes only with a new order.
+        let images: Vec<DriftImage> = drift
+            .ranked()
+            .filter(|i| !hide || i.label.is_none() || self.selected.contains(&i.image))
+            .collect();
+        self.selected
+            .retain(|image| images.iter().any(|i| i.image == *image));
+        let title = if drift.has_head() {
+            "Most likely drift"
+        } else {
+            "Most unlike the regular images"
+        };
+        let selected = self.selected.clone();
+        let touched = parts::card(
+            ui,
+            palette,
+            rect,
+            title,
+            |ui| self.actions(ui, cx, drift),
+            |ui| {
+                if images.is_empty() {
+                    parts::explain(
+                        ui,
+                        palette,
+                        "Every image here is labelled. Show the labelled ones to look at them again.",
+                    );
+                    return None;
+                }
+                thumb_grid(
+                    ui,
+                    palette,
+                    cx.thumbs,
+                    "ranking",
+                    images.len(),
+                    98.0,
+                    |at| {
+                        let image = &images[at];
+                        tile(
+                            cx,
+                            image,
+                            (data.known)(image.image).1,
+                            selected.contains(&image.image),
+                        )
+                    },
+                )
+            },
+        );
+        match touched {
+            Some(Touch::Click(at, modifiers)) => {
+                self.select(&images, at, modifiers);
+                cx.send(Command::Inspect(Some(images[at].image)));
+            }
+            Some(Touch::Open(at)) => cx.send(Command::Walk {
+                title: title.to_owned(),
+                images: images.iter().map(|i| i.image).collect(),
+                start: at,
+            }),
+            None => {}
+        }
+    }
+
+    fn actions(&mut self, ui: &mut Ui, cx: &PanelContext<'_>, drift: &DriftState) {
+        let palette = cx.palette;
+        if self.selected.is_empty() {
+            parts::aside(ui, palette.muted, "select images: one key labels them all");
+        } else {
+            let why_not = cx.why_not(Action::MarkDrift);
+            let images = self.selection();
+            let source = if images.len() > 1 {
+                Source::Group
+            } else {
+                Source::Key
+            };
+            let say = |ui: &mut Ui, text: &str| {
+                parts::button(ui, palette, Weight::Plain, None, text, why_not.as_deref()).clicked()
+            };
+            if say(ui, "0  Regular") {
+                cx.label(images.clone(), Label::Regular, source);
+            }
+            if say(ui, "1  Drift") {
+                cx.label(images, Label::Class(cx.classes.drift()), source);
+            }
+            let n = count(self.selected.len() as u64, "image");
+            parts::aside(ui, palette.text, &format!("{n} selected"));
+        }
+        ui.add_space(8.0);
+        let link = |ui: &mut Ui, text: &str| {
+            let text = RichText::new(text).size(12.0).color(palette.accent);
+            ui.add(egui::Button::new(text).frame(false)).clicked()
+        };
+        let text = if self.hide_labelled {
+            "Show labelled"
+        } else {
+            "Hide labelled"
+        };
+        if link(ui, text) {
+            self.hide_labelled = !self.hide_labelled;
+        }
+        if drift.labels_since_order > 0 {
+            let labels = count(drift.labels_since_order as u64, "label");
+            if link(ui, &format!("Sort anew ({labels} since)")) {
+                cx.send(Command::RerankDrift);
+            }
+        }
+    }
+
+    fn select(&mut self, images: &[DriftImage], at: usize, modifiers: Modifiers) {
+        let image = images[at].image;
+        let anchor = self
+            .anchor
+            .and_then(|a| images.iter().position(|i| i.image == a));
+        match anchor {
+            Some(anchor) if modifiers.shift => {
+                if !modifiers.command {
+                    self.selected.clear();
+                }
+                let range = anchor.min(at)..=anchor.max(at);
+                self.selected.extend(images[range].iter().map(|i| i.image));
+                return;
+            }
+            _ if modifiers.command => {
+                if !self.selected.remove(&image) {
+                    self.selected.insert(image);
+                }
+            }
+            _ => self.selected = BTreeSet::from([image]),
+        }
+        self.anchor = Some(image);
+    }
+}
+
+fn toolbar(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
+    let (palette, drift) = (cx.palette, data.drift);
+    ui.horizontal(|ui| {
+        ui.set_min_height(30.0);
+        ui.label(
+            RichText::new("Drift")
+                .font(semibold(15.0))
+                .color(palette.text),
+        );
+        if drift.has_scores() {
+            parts::pill(
+                ui,
+                palette,
+                "scored",
+                &thousands(drift.images().len() as u64),
+            );
+        }
+        let (n_drift, n_regular) = drift.label_counts();
+        parts::pill(ui, palette, "drift", &thousands(n_drift as u64));
+        parts::pill(ui, palette, "regular", &thousands(n_regular as u64));
+        features(ui, cx, data);
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let why_not = cx.why_not(Action::RetrainDrift);
+            let retrain = parts::button(
+                ui,
+                palette,
+                Weight::Primary,
+                Some(Icon::Refresh),
+                "Retrain drift model",
+                why_not.as_deref(),
+            );
+            if retrain.clicked() {
+                cx.send(Action::RetrainDrift);
+            }
+            match (&drift.phase, drift.milliseconds()) {
+                (DriftPhase::Fitting, _) => parts::aside(ui, palette.muted, "refitting…"),
+                (_, Some(ms)) => parts::aside(
+                    ui,
+                    palette.muted,
+                    &format!("refits after each label · {ms:.0} ms"),
+                ),
+                _ => {}
+            }
+        });
+    });
+}
+
+fn features(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
+    let name = |dir: &Path| {
+        data.runs
+            .find(dir)
+            .map(|r| format!("{} · {}", r.plan.model, runs::settings(&r.plan)))
+    };
+    let now = data.drift.run.as_deref().and_then(name);
+    let response = ComboBox::from_id_salt("features")
+        .width(230.0)
+        .truncate()
+        .selected_text(now.map_or("choose features".to_owned(), |n| format!("features {n}")))
+        .show_ui(ui, |ui| {
+            for run in data.runs.all() {
+                let on = data.drift.run.as_deref() == Some(run.dir.as_path());
+                let text = name(&run.dir).unwrap_or_default();
+                if ui
+                    .selectable_label(on, format!("{text} · {}", run.name))
+                    .clicked()
+                    && !on
+                {
+                    cx.send(Command::OpenRun(run.dir.clone()));
+                }
+            }
+        })
+        .response;
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, "Features"));
+}
+
+fn scores(ui: &mut Ui, cx: &PanelContext<'_>, drift: &DriftState, rect: Rect) {
+    let palette = cx.palette;
+    let head = drift.has_head();
+    let kinds = Kinds {
+        regular: palette.tint(palette.good, 0.75),
+        drift: palette.class(cx.classes, cx.classes.drift()),
+        unlabelled: palette.tint(palette.muted, 0.45),
+    };
+    let title = if head {
+        "Probability of drift"
+    } else {
+        "Oddness, before any drift model"
+    };
+    parts::card(
+        ui,
+        palette,
+        rect,
+        title,
+        |ui| histogram::key(ui, palette, kinds, true),
+        |ui| {
+            let note = if head {
+                "Labelled images out of fold; heights by square root. Drag the line."
+            } else {
+                "Share of the regular images that look less odd; heights by square root."
+            };
+            let height = ui.available_height() - 22.0;
+            let moved = histogram(
+                ui,
+                palette,
+                &drift.histogram(),
+                kinds,
+                drift.threshold(),
+                height,
+            );
+            parts::aside(ui, palette.muted, note);
+            if let Some(threshold) = moved {
+                cx.send(Command::SetThreshold(threshold));
+            }
+        },
+    );
+}
+
+fn at_threshold(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>, rect: Rect) {
+    let (palette, drift) = (cx.palette, data.drift);
+    let title_aside = |ui: &mut Ui| {
+        if drift.threshold_is_chosen() {
+            let text = RichText::new("Back to the proposal")
+                .size(12.0)
+                .color(palette.accent);
+            if ui.add(egui::Button::new(text).frame(false)).clicked() {
+                cx.send(Command::ProposedThreshold);
+            }
+        } else if drift.threshold().is_some() {
+            parts::aside(ui, palette.muted, "proposed: best F1, out of fold");
+        }
+    };
+    parts::card(ui, palette, rect, "At this threshold", title_aside, |ui| {
+        let found = drift
+            .threshold()
+            .and_then(|t| drift.at_threshold(t, cx.classes, cx.cost, data.known));
+        let Some(found) = found else {
+            let why = drift.quality().and_then(Result::err);
+            let why = why.unwrap_or(
+                "Drift and regular images must both be labelled before a threshold means anything.",
+            );
+            parts::notice(
+                ui,
+                palette,
+                palette.warn,
+                &format!("No threshold yet: {why}"),
+            );
+            return;
+        };
+        let (at, counts) = (112.0, found.counts);
+        let positives = counts.true_positives + counts.false_negatives;
+        let negatives = counts.false_positives + counts.true_negatives;
+        parts::pair(
+            ui,
+            palette,
+            at,
+            "drift F1",
+            &format!("{:.2}", counts.f1),
+            "on the labelled",
+        );
+        parts::pair(
+            ui,
+            palette,
+            at,
+            "caught",
+            &format!("{} of {positives}", counts.true_positives),
+            "",
+        );
+        parts::pair(
+            ui,
+            palette,
+            at,
+            "false alarms",
+            &format!("{} of {negatives}", counts.false_positives),
+            "",
+        );
+        match found.cost {
+            Some((here, constant)) => {
+                parts::pair(
+                    ui,
+                    palette,
+                    at,
+                    "expected cost",
+                    &price(here),
+                    &format!("constant {}", price(constant)),
+                );
+            }
+            None => parts::pair(
+                ui,
+                palette,
+                at,
+                "expected cost",
+                "n/a",
+                "predict the images first",
+            ),
+        }
+        parts::pair(
+            ui,
+            palette,
+            at,
+            "needs review",
+            &thousands(found.to_review as u64),
+            "unlabelled above",
+        );
+        parts::explain(
+            ui,
+            palette,
+            "A threshold chosen on these labels looks a little better here than it is.",
+        );
+    });
+}
+
+fn price(cost: f64) -> String {
+    if cost < 100.0 {
+        format!("{cost:.2}")
+    } else {
+        format!("{cost:.0}")
+    }
+}
+
+fn aside(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
+    let (palette, drift) = (cx.palette, data.drift);
+    section(ui, palette, "Quality, cross-validated");
+    match drift.quality() {
+        Some(Ok(quality)) => measured(ui, cx, quality),
+        Some(Err(why)) => parts::notice(ui, palette, palette.warn, why),
+        None => parts::explain(ui, palette, "Not measured yet."),
+    }
+    if !drift.has_head() {
+        let text = "Until both kinds are labelled, images are ranked by oddness alone: how unlike the regular \
+                    training images the network finds them.";
+        parts::notice(ui, palette, palette.accent, text);
+    }
+    ui.add_space(12.0);
+    change(ui, cx, drift);
+    section(ui, palette, "Good to know");
+    parts::notice(
+        ui,
+        palette,
+        palette.muted,
+        "Labels on incoming images make the scores transductive: they hold for these images, and say less about \
+         the next delivery.",
+    );
+    ui.add_space(12.0);
+    section(ui, palette, "Submission");
+    parts::explain(
+        ui,
+        palette,
+        "At or above the threshold an image is answered drift, below it the network's class.",
+    );
+    ui.add_space(2.0);
+    let why_not = cx.why_not(Action::ExportSubmission).or_else(|| {
+        let missing = "A submission needs a threshold: label at least two drift and two regular images first.";
+        drift.threshold().is_none().then(|| missing.to_owned())
+    });
+    let export = parts::button(
+        ui,
+        palette,
+        Weight::Plain,
+        Some(Icon::Export),
+        "Export submission…",
+        why_not.as_deref(),
+    );
+    if export.clicked() {
+        cx.send(Action::ExportSubmission);
+    }
+}
+
+fn measured(ui: &mut Ui, cx: &PanelContext<'_>, quality: &CvReport) {
+    let palette = cx.palette;
+    let at = 108.0;
+    let f1 = format!("F1 at {:.2}", quality.threshold);
+    let line = |ui: &mut Ui, name: &str, value: &Interval| {
+        let interval = format!("{:.2}–{:.2}", value.lo, value.hi);
+        parts::pair(
+            ui,
+            palette,
+            at,
+            name,
+            &format!("{:.2}", value.mean),
+            &interval,
+        );
+    };
+    line(ui, &f1, &quality.f1);
+    line(ui, "AP", &quality.average_precision);
+    line(ui, "AUROC", &quality.roc_auc);
+    let words = format!(
+        "{} folds, {} times, on {} drift and {} regular labels; intervals are 95 %.",
+        quality.folds, quality.repeats, quality.n_drift, quality.n_regular
+    );
+    parts::explain(ui, palette, &words);
+}
+
+fn change(ui: &mut Ui, cx: &PanelContext<'_>, drift: &DriftState) {
+    let palette = cx.palette;
+    let Some(change) = drift.change() else { return };
+    let labels = match change.labels {
+        1 => "last label".to_owned(),
+        n => format!("last {n} labels"),
+    };
+    section(ui, palette, &format!("What your {labels} changed"));
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = 22.0;
+        let violet = palette.class(cx.classes, cx.classes.drift());
+        parts::figure(
+            ui,
+            palette,
+            "now drift",
+            &format!("+{}", change.now_above),
+            violet,
+        );
+        parts::figure(
+            ui,
+            palette,
+            "no longer",
+            &format!("−{}", change.no_longer),
+            palette.text,
+        );
+        if let Some((before, now)) = change.average_precision {
+            parts::figure(
+                ui,
+                palette,
+                "AP",
+                &format!("{before:.2} → {now:.2}"),
+                palette.text,
+            );
+        }
+    });
+    ui.add_space(12.0);
+}
+
+fn tile(
+    cx: &PanelContext<'_>,
+    image: &DriftImage,
+    answer: Option<ClassId>,
+    selected: bool,
+) -> Tile {
+    let palette = cx.palette;
+    let violet = palette.class(cx.classes, cx.classes.drift());
+    let tag = match image.label {
+        Some(true) => Some((cx.classes.name(cx.classes.drift()).to_owned(), violet)),
+        Some(false) => Some(("Regular".to_owned(), palette.good)),
+        None => answer.map(|class| {
+            (
+                cx.classes.name(class).to_owned(),
+                palette.class(cx.classes, class),
+            )
+        }),
+    };
+    let spoken = match image.label {
+        Some(true) => "drift",
+        Some(false) => "regular",
+        None => "not labelled",
+    };
+    Tile {
+        image: image.image,
+        frame: match image.label {
+            Some(true) => (2.0, violet),
+            Some(false) => (2.0, palette.good),
+            None => (1.0, palette.line),
+        },
+        tag,
+        second: None,
+        number: Some(
+            format!("{:.3}", image.score)
+                .trim_start_matches('0')
+                .to_owned(),
+        ),
+        selected,
+        spoken: format!("{spoken}, score {:.3},", image.score),
+    }
+}

@@ -1,0 +1,234 @@
+//! The queue in the Label view: which images, in which order, where one is. Frozen while one walks it.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::command::Action;
+use super::labeller::Ticket;
+use crate::domain::ImageId;
+use crate::queue::{Queue, Strategy};
+
+/// The queue and the place in it.
+#[derive(Clone, Debug, Default)]
+pub struct Walk {
+    /// How it was made; `None` for images chosen elsewhere: a confusion cell, a selection.
+    pub strategy: Option<Strategy>,
+    /// What it holds, for the toolbar.
+    pub title: String,
+    images: Vec<ImageId>,
+    position: usize,
+    why: HashMap<ImageId, String>,
+    /// A label is on its way to the disk; what is typed meanwhile waits for the next image.
+    saving: Option<Ticket>,
+    typed: VecDeque<Action>,
+}
+
+impl Walk {
+    /// A queue of images chosen elsewhere, from `start` on (its last image, if that is beyond).
+    #[must_use]
+    pub fn new(title: String, images: Vec<ImageId>, start: usize) -> Self {
+        let position = start.min(images.len().saturating_sub(1));
+        Self {
+            title,
+            images,
+            position,
+            ..Self::default()
+        }
+    }
+
+    /// A queue made by a strategy, with its reasons.
+    #[must_use]
+    pub fn of(queue: &Queue) -> Self {
+        let items = queue.items().iter();
+        let images = items.clone().map(|item| item.image).collect();
+        let strategy = queue.strategy();
+        let why = items
+            .filter(|_| strategy != Strategy::InOrder)
+            .map(|item| (item.image, item.reason.clone()))
+            .collect();
+        Self {
+            strategy: Some(strategy),
+            why,
+            ..Self::new(strategy.name().to_owned(), images, 0)
+        }
+    }
+
+    /// Whether labels already given are hidden, so that the next one is given afresh.
+    #[must_use]
+    pub fn is_blind(&self) -> bool {
+        self.strategy == Some(Strategy::BlindRepeats)
+    }
+
+    /// The images, in order.
+    #[must_use]
+    pub fn images(&self) -> &[ImageId] {
+        &self.images
+    }
+
+    /// Place of the current image, from 0.
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// The image shown.
+    #[must_use]
+    pub fn current(&self) -> Option<ImageId> {
+        self.images.get(self.position).copied()
+    }
+
+    /// The image before, to compare with.
+    #[must_use]
+    pub fn previous(&self) -> Option<ImageId> {
+        self.images.get(self.position.checked_sub(1)?).copied()
+    }
+
+    /// Why an image is in the queue, if there is a reason beyond its place.
+    #[must_use]
+    pub fn why(&self, image: ImageId) -> Option<&str> {
+        self.why.get(&image).map(String::as_str)
+    }
+
+    /// What will be shown next, the most likely first: worth loading ahead.
+    pub fn ahead(&self) -> impl Iterator<Item = ImageId> + '_ {
+        let at = self.position;
+        [at + 1, at + 2, at + 3, at.wrapping_sub(1)]
+            .into_iter()
+            .filter_map(|place| self.images.get(place).copied())
+    }
+
+    /// Goes to a place in the queue; the last one if it is beyond.
+    pub fn go(&mut self, place: usize) {
+        self.position = place.min(self.images.len().saturating_sub(1));
+    }
+
+    /// Goes to an image; false if the queue does not hold it.
+    pub fn go_to(&mut self, image: ImageId) -> bool {
+        let place = self.images.iter().position(|i| *i == image);
+        if let Some(place) = place {
+            self.position = place;
+        }
+        place.is_some()
+    }
+
+    /// Onwards; false at the end.
+    pub fn advance(&mut self) -> bool {
+        let more = self.position + 1 < self.images.len();
+        self.position += usize::from(more);
+        more
+    }
+
+    /// Carries out a move. `unlabelled` tells which images count for the moves that look for one.
+    pub fn step(&mut self, action: Action, unlabelled: impl Fn(ImageId) -> bool) {
+        let at = self.position;
+        let last = self.images.len().saturating_sub(1);
+        let open = |place: &usize| unlabelled(self.images[*place]);
+        self.position = match action {
+            Action::Next | Action::Skip => (at + 1).min(last),
+            Action::Previous => at.saturating_sub(1),
+            Action::First => 0,
+            Action::Last => last,
+            Action::NextUnlabelled => (at + 1..self.images.len()).find(open).unwrap_or(at),
+            Action::PreviousUnlabelled => (0..at).rev().find(open).unwrap_or(at),
+            _ => at,
+        };
+    }
+
+    /// Whether a label is on its way to the disk.
+    #[must_use]
+    pub fn is_saving(&self) -> bool {
+        self.saving.is_some()
+    }
+
+    /// An order that decides which image comes next was sent to the disk.
+    pub fn begin_saving(&mut self, order: Ticket) {
+        self.saving = Some(order);
+    }
+
+    /// The disk has answered an order; true if it was the one waited for. What was typed meanwhile is
+    /// carried out then, until the next label is on its way.
+    pub fn end_saving(&mut self, order: Ticket) -> bool {
+        let awaited = self.saving == Some(order);
+        if awaited {
+            self.saving = None;
+        }
+        awaited
+    }
+
+    /// Keeps what was typed while a label was being saved.
+    pub fn type_ahead(&mut self, action: Action) {
+        self.typed.push_back(action);
+    }
+
+    /// The next thing typed, once nothing is being saved.
+    pub fn next_typed(&mut self) -> Option<Action> {
+        if self.saving.is_some() {
+            None
+        } else {
+            self.typed.pop_front()
+        }
+    }
+
+    /// Forgets what was typed ahead: the ground under it has changed.
+    pub fn forget_typed(&mut self) {
+        self.typed.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walk(images: usize) -> Walk {
+        let images = (0..images).map(ImageId::from).collect();
+        Walk::new("all".to_owned(), images, 0)
+    }
+
+    #[test]
+    fn moves_stay_within_the_queue() {
+        let mut walk = walk(5);
+        let mut step = |action| {
+            walk.step(action, |image| image.0.is_multiple_of(2));
+            walk.position()
+        };
+        assert_eq!(step(Action::Previous), 0);
+        assert_eq!(step(Action::NextUnlabelled), 2);
+        assert_eq!(step(Action::Next), 3);
+        assert_eq!(step(Action::PreviousUnlabelled), 2);
+        assert_eq!(step(Action::Last), 4);
+        assert_eq!(step(Action::Skip), 4);
+        assert_eq!(step(Action::NextUnlabelled), 4);
+        assert_eq!(step(Action::First), 0);
+        let mut empty = Walk::default();
+        empty.step(Action::Last, |_| true);
+        assert_eq!(empty.current(), None);
+        assert!(!empty.advance());
+    }
+
+    #[test]
+    fn what_is_typed_while_saving_comes_out_in_order_afterwards() {
+        let mut walk = walk(5);
+        walk.begin_saving(1);
+        walk.type_ahead(Action::Class1);
+        walk.type_ahead(Action::Class2);
+        assert_eq!(walk.next_typed(), None);
+        assert!(!walk.end_saving(7));
+        assert!(walk.end_saving(1));
+        assert_eq!(walk.next_typed(), Some(Action::Class1));
+        walk.begin_saving(2);
+        assert_eq!(walk.next_typed(), None);
+        assert!(walk.end_saving(2));
+        assert_eq!(walk.next_typed(), Some(Action::Class2));
+        assert_eq!(walk.next_typed(), None);
+    }
+
+    #[test]
+    fn the_next_images_are_loaded_ahead() {
+        let mut walk = walk(5);
+        walk.go(1);
+        let ahead: Vec<u32> = walk.ahead().map(|i| i.0).collect();
+        assert_eq!(ahead, [2, 3, 4, 0]);
+        walk.go(0);
+        let ahead: Vec<u32> = walk.ahead().map(|i| i.0).collect();
+        assert_eq!(ahead, [1, 2, 3]);
+    }
+}

@@ -1,0 +1,672 @@
+//! The Train, Review and Drift views with made data: what they look like, and what they ask for.
+#![cfg(feature = "kittest")]
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use driftscope::app::command::{Action, Availability, Command, CommandSender, ReviewCommand};
+use driftscope::app::state::{DriftEvent, DriftState, ReviewState, RunsState, TrainState};
+use driftscope::app::theme::{self, Theme};
+use driftscope::app::views::drift::{DriftData, DriftView};
+use driftscope::app::views::panel::PanelContext;
+use driftscope::app::views::review::{ReviewData, ReviewView};
+use driftscope::app::views::train::{TrainData, TrainView};
+use driftscope::app::widgets::thumb_grid::Thumbs;
+use driftscope::domain::{ClassId, ClassSet, CostMatrix, ImageId, Label, Prediction, Split};
+use driftscope::evaluation::{ConfusionMatrix, CvPlan, Report, cross_validate};
+use driftscope::training::{Balance, EpochMetrics, Plan, TrainEvent, ValidationPrediction};
+use driftscope::workflows::{DriftResult, DriftScore, Review, ReviewRow, RunSummary};
+use egui::{Color32, Rect, pos2};
+use egui_kittest::Harness;
+use egui_kittest::kittest::Queryable;
+use jiff::Zoned;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Grey gradients with a bar at an angle: different enough to tell apart.
+struct Pictures;
+
+impl Thumbs for Pictures {
+    fn paint(&self, ui: &egui::Ui, rect: Rect, image: ImageId) {
+        let painter = ui.painter().with_clip_rect(rect.intersect(ui.clip_rect()));
+        painter.rect_filled(rect, 3.0, Color32::from_gray(225));
+        let angle = 0.7 + 0.4 * image.0 as f32;
+        let half = egui::vec2(angle.cos(), angle.sin()) * rect.width() * 0.6;
+        let stroke = egui::Stroke::new(rect.width() * 0.22, Color32::from_gray(70));
+        painter.line_segment([rect.center() - half, rect.center() + half], stroke);
+    }
+
+    fn name(&self, image: ImageId) -> String {
+        format!("{:04}.png", image.0)
+    }
+}
+
+/// Whatever a view needs beside its own data.
+struct World {
+    theme: Theme,
+    commands: CommandSender,
+    available: Availability,
+    classes: ClassSet,
+    cost: CostMatrix,
+    now: Zoned,
+    train: TrainState,
+    runs: RunsState,
+    review: ReviewState,
+    drift: DriftState,
+    inspected: Option<ImageId>,
+    labelled: Vec<usize>,
+    train_view: TrainView,
+    review_view: ReviewView,
+    drift_view: DriftView,
+}
+
+#[derive(Clone, Copy)]
+enum Which {
+    Train,
+    Review,
+    Drift,
+}
+
+impl World {
+    fn new() -> Self {
+        let (classes, cost) = (ClassSet::challenge(), CostMatrix::challenge());
+        Self {
+            theme: Theme::Dark,
+            commands: CommandSender::default(),
+            available: Availability {
+                open: true,
+                image: true,
+                model: true,
+                training: true,
+                classes: 7,
+                ..Availability::default()
+            },
+            now: "2026-03-04T13:20:00[UTC]".parse().unwrap(),
+            train: TrainState::default(),
+            runs: RunsState::default(),
+            review: ReviewState::new(classes.clone(), cost.clone()),
+            drift: DriftState::default(),
+            inspected: None,
+            labelled: vec![1235, 71, 270, 104, 6472, 126],
+            classes,
+            cost,
+            train_view: TrainView::default(),
+            review_view: ReviewView::default(),
+            drift_view: DriftView::default(),
+        }
+    }
+
+    fn ui(&mut self, ui: &mut egui::Ui, which: Which) {
+        let palette = self.theme.palette();
+        let rect = ui.max_rect();
+        ui.painter()
+            .rect_filled(rect.expand(20.0), 0.0, palette.background);
+        let cx = PanelContext {
+            palette,
+            commands: &self.commands,
+            available: &self.available,
+            classes: &self.classes,
+            cost: &self.cost,
+            thumbs: &Pictures,
+            now: &self.now,
+            inspected: self.inspected,
+        };
+        match which {
+            Which::Train => {
+                let data = TrainData {
+                    train: &self.train,
+                    runs: &self.runs,
+                    in_use: None,
+                    labelled: &self.labelled,
+                    columns: &["lib".to_owned(), "window".to_owned()],
+                };
+                self.train_view.ui(ui, &cx, &data);
+            }
+            Which::Review => {
+                let data = ReviewData {
+                    review: &self.review,
+                    runs: &self.runs,
+                };
+                self.review_view.ui(ui, &cx, &data);
+            }
+            Which::Drift => {
+                let known = |image: ImageId| {
+                    let class = ClassId((image.0 % 5) as u8);
+                    (Some(class), Some(class))
+                };
+                let data = DriftData {
+                    drift: &self.drift,
+                    runs: &self.runs,
+                    known: &known,
+                };
+                self.drift_view.ui(ui, &cx, &data);
+            }
+        }
+    }
+}
+
+fn harness(world: World, which: Which) -> Harness<'static, World> {
+    let mut fonts = false;
+    let mut harness = Harness::builder()
+        .with_size(egui::vec2(1060.0, 800.0))
+        .with_max_steps(8)
+        .with_render_cursor(false)
+        .build_ui_state(
+            move |ui, world: &mut World| {
+                if !fonts {
+                    theme::apply(ui.ctx(), world.theme);
+                    fonts = true;
+                    ui.ctx().request_discard("fonts");
+                    return;
+                }
+                world.ui(ui, which);
+            },
+            world,
+        );
+    harness.run();
+    harness
+}
+
+fn sent(harness: &Harness<'_, World>) -> Vec<Command> {
+    harness.state().commands.take()
+}
+
+fn plan() -> Plan {
+    Plan {
+        balance: Balance::Weights,
+        epochs: 60,
+        ..Plan::default()
+    }
+}
+
+const SUPPORT: [usize; 6] = [238, 15, 57, 13, 316, 17];
+
+/// Validation answers: nearly all right, a few typical mistakes.
+fn answers(seed: u64) -> Vec<ValidationPrediction> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut list = Vec::new();
+    for (class, n) in SUPPORT.into_iter().enumerate() {
+        for _ in 0..n {
+            let wrong = rng.random_bool(if class == 4 { 0.01 } else { 0.09 });
+            let answer = if wrong {
+                [4, 0, 3, 2, 0, 0][class]
+            } else {
+                class
+            };
+            let p: f32 = rng.random_range(0.45..0.999);
+            let mut probabilities = vec![(1.0 - p) / 5.0; 6];
+            probabilities[answer] = p;
+            list.push(ValidationPrediction {
+                image: ImageId::from(list.len()),
+                actual: class,
+                prediction: Prediction { probabilities },
+            });
+        }
+    }
+    list
+}
+
+fn confusion(list: &[ValidationPrediction]) -> ConfusionMatrix {
+    let pairs = list
+        .iter()
+        .map(|p| (ClassId::from(p.actual), p.prediction.class()));
+    ConfusionMatrix::from_pairs(6, pairs)
+}
+
+fn report(seed: u64) -> Report {
+    let names = ClassSet::challenge().regular_names();
+    Report::new(
+        names,
+        confusion(&answers(seed)),
+        &CostMatrix::challenge(),
+        1,
+    )
+    .unwrap()
+}
+
+fn running(world: &mut World, epochs: usize) {
+    world.train.apply(&TrainEvent::Started {
+        plan: plan(),
+        classes: world.classes.regular_names(),
+        train_counts: vec![790, 45, 173, 67, 4142, 81],
+        validation_counts: SUPPORT.to_vec(),
+        parameters: 20_171_846,
+        steps_per_epoch: 166,
+    });
+    for epoch in 1..=epochs {
+        let t = epoch as f64;
+        let wave = (t * 1.7).sin() * 0.012;
+        let predictions = answers(9);
+        let confusion = confusion(&predictions);
+        world.train.apply(&TrainEvent::Epoch(Box::new(EpochMetrics {
+            epoch,
+            train_loss: 1.4 * (-t / 7.0).exp() + 0.08,
+            train_accuracy: 0.9,
+            train_macro_f1: 0.97 - 0.6 * (-t / 6.0).exp(),
+            val_loss: 1.3 * (-t / 8.0).exp() + 0.16 + wave,
+            val_accuracy: 0.9,
+            val_macro_f1: 0.94 - 0.6 * (-t / 6.0).exp() + wave,
+            val_f1: confusion.per_class().iter().map(|m| m.f1).collect(),
+            best: epoch + 3 <= epochs || epoch == 1,
+            patience_left: 4,
+            seconds: 148.0,
+            confusion,
+            predictions,
+        })));
+    }
+    world.train.apply(&TrainEvent::Step {
+        epoch: epochs + 1,
+        step: 103,
+        loss: 0.11,
+        images_per_s: 36.0,
+    });
+}
+
+fn run(name: &str, created: &str, model: &str, seed: u64) -> RunSummary {
+    RunSummary {
+        name: name.to_owned(),
+        dir: PathBuf::from(name),
+        plan: Plan {
+            model: model.to_owned(),
+            ..plan()
+        },
+        created: created.to_owned(),
+        best_epoch: 27,
+        epochs: 34,
+        seconds: 5_520.0 / seed as f64,
+        report: report(seed),
+        warnings: Vec::new(),
+    }
+}
+
+fn runs(world: &mut World) {
+    world.runs.set(vec![
+        run("0304-cnn03", "2026-03-04T13:20:00+01:00", "cnn03", 1),
+        run("0304-cnn02", "2026-03-04T11:02:00+01:00", "cnn02", 2),
+        run("0303-cnn01", "2026-03-03T17:45:00+01:00", "cnn01", 3),
+    ]);
+}
+
+fn review(name: &str, seed: u64) -> Arc<Review> {
+    let rows = answers(seed)
+        .into_iter()
+        .map(|p| ReviewRow {
+            image: p.image,
+            split: Split::Test,
+            file_label: ClassId::from(p.actual),
+            prediction: p.prediction,
+        })
+        .collect();
+    Arc::new(Review {
+        run: run(name, "2026-03-04T13:20:00+01:00", "cnn03", seed),
+        classes: ClassSet::challenge().regular_names(),
+        rows,
+    })
+}
+
+/// A thousand images, one in twelve drift, of which `labels` carry a label.
+fn drift_result(labels: usize, seed: u64) -> (Arc<DriftResult>, Vec<(ImageId, Option<bool>)>) {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let truth: Vec<bool> = (0..1055).map(|_| rng.random_bool(0.08)).collect();
+    let mut noise = ChaCha8Rng::seed_from_u64(seed);
+    let scores: Vec<f32> = truth
+        .iter()
+        .map(|d| {
+            let spread: f32 = (0..4).map(|_| noise.random_range(-0.11..0.11_f32)).sum();
+            (if *d { 0.76 } else { 0.17 } + spread).clamp(0.001, 0.999)
+        })
+        .collect();
+    let given: Vec<Option<bool>> = (0..1055).map(|i| (i < labels).then(|| truth[i])).collect();
+    let quality = cross_validate(&given, &CvPlan::default(), |rows| {
+        Ok::<_, std::fmt::Error>(rows.iter().map(|r| f64::from(scores[*r])).collect())
+    })
+    .map_err(|e| e.to_string());
+    let head = quality.is_ok();
+    let count = |kind| given.iter().filter(|l| **l == Some(kind)).count();
+    let result = DriftResult {
+        scores: (0..1055)
+            .map(|i| DriftScore {
+                image: ImageId::from(i),
+                probability: head.then_some(scores[i]),
+                anomaly: scores[i],
+            })
+            .collect(),
+        quality,
+        n_drift: count(true),
+        n_regular: count(false),
+        milliseconds: 38.0,
+    };
+    let events = (0..labels).map(|i| (ImageId::from(i), given[i])).collect();
+    (Arc::new(result), events)
+}
+
+fn teach(world: &mut World, labels: &[usize]) {
+    world
+        .drift
+        .apply(DriftEvent::Preparing("0304-cnn03".into()));
+    for (fit, n) in labels.iter().enumerate() {
+        let (result, events) = drift_result(*n, 3 + fit as u64);
+        world.drift.apply(DriftEvent::Labelled(events));
+        world.drift.apply(DriftEvent::Fitted {
+            result,
+            rerank: true,
+        });
+    }
+}
+
+#[test]
+fn a_training_is_started_with_the_plan_in_the_fields() {
+    let mut harness = harness(World::new(), Which::Train);
+    harness.get_by_label("Start training").click();
+    harness.run();
+    let sent = sent(&harness);
+    let [Command::StartTraining(plan)] = sent.as_slice() else {
+        panic!("{sent:?}");
+    };
+    assert_eq!(**plan, Plan::default());
+}
+
+#[test]
+fn a_plan_that_makes_no_sense_cannot_be_started() {
+    let mut harness = harness(World::new(), Which::Train);
+    harness.get_by_label("Patience").focus();
+    harness.get_by_label("Patience").set_value_accesskit(0.0);
+    harness.run();
+    harness.get_by_label_contains("patience = 0");
+    harness.get_by_label("Start training").click();
+    harness.run();
+    assert!(sent(&harness).is_empty());
+}
+
+#[test]
+fn a_running_training_is_paused_and_stopped() {
+    let mut world = World::new();
+    running(&mut world, 12);
+    let mut harness = harness(world, Which::Train);
+    for (button, action) in [
+        ("Pause", Action::PauseTraining),
+        ("Stop, keep best", Action::StopTraining),
+    ] {
+        harness.get_by_label(button).click();
+        harness.run();
+        let sent = sent(&harness);
+        assert!(
+            matches!(sent.as_slice(), [Command::Act(a)] if *a == action),
+            "{sent:?}"
+        );
+    }
+    harness.state_mut().train.set_paused(true);
+    harness.run();
+    harness.get_by_label("Resume").click();
+    harness.run();
+    assert_eq!(sent(&harness).len(), 1);
+}
+
+#[test]
+fn a_second_training_is_queued_and_can_be_taken_back() {
+    let mut world = World::new();
+    running(&mut world, 2);
+    world.train.queued.push(plan());
+    let mut harness = harness(world, Which::Train);
+    harness.get_by_label("Remove").click();
+    harness.get_by_label("New run").click();
+    harness.run();
+    harness.get_by_label("Queue this run").click();
+    harness.run();
+    let sent = sent(&harness);
+    assert!(
+        matches!(
+            sent.as_slice(),
+            [Command::DropQueued(0), Command::StartTraining(_)]
+        ),
+        "{sent:?}"
+    );
+}
+
+#[test]
+fn a_live_cell_shows_its_images() {
+    let mut world = World::new();
+    running(&mut world, 12);
+    let matrix = world.train.confusion.clone().unwrap();
+    let n = matrix.count(ClassId(0), ClassId(4));
+    let mut harness = harness(world, Which::Train);
+    harness
+        .get_by_label(&format!("true GOOD predicted Missing: {n}"))
+        .click();
+    harness.run();
+    harness.get_by_label(&format!("{n} images of GOOD answered Missing"));
+    let shown = harness
+        .query_all_by_label_contains("true GOOD predicted Missing ")
+        .count();
+    assert_eq!(shown as u64, n);
+}
+
+#[test]
+fn a_confusion_cell_asks_for_its_images_and_a_label_key_row_fixes_one() {
+    let mut world = World::new();
+    runs(&mut world);
+    world.review.open(review("0304-cnn03", 1), |_| None);
+    let report = world.review.report().unwrap().unwrap();
+    let n = report.confusion.count(ClassId(0), ClassId(4));
+    let mut harness = harness(world, Which::Review);
+    harness
+        .get_by_label(&format!("true GOOD predicted Missing: {n}"))
+        .click();
+    harness.run();
+    let asked = sent(&harness);
+    let cell = (ClassId(0), ClassId(4));
+    assert!(
+        matches!(asked.as_slice(), [Command::Review(ReviewCommand::Cell(Some(c)))] if *c == cell),
+        "{asked:?}"
+    );
+    harness.state_mut().review.set_cell(Some(cell));
+    harness.run();
+    let shown: Vec<_> = harness
+        .query_all_by_label_contains("true GOOD predicted Missing ")
+        .collect();
+    assert_eq!(shown.len() as u64, n);
+    shown[0].click();
+    harness.run();
+    let asked = sent(&harness);
+    let [Command::Inspect(Some(image))] = asked.as_slice() else {
+        panic!("{asked:?}");
+    };
+    let image = *image;
+    assert_eq!(harness.state().review.images().next().unwrap().image, image);
+    harness.state_mut().inspected = Some(image);
+    harness.run();
+    harness.get_by_label("Label as Missing").click();
+    harness.run();
+    let asked = sent(&harness);
+    assert!(
+        matches!(asked.as_slice(), [Command::GiveLabel { images, label: Some(Label::Class(ClassId(4))), .. }]
+            if images.as_slice() == [image]),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn split_and_truth_are_switched() {
+    let mut world = World::new();
+    runs(&mut world);
+    world.review.open(review("0304-cnn03", 1), |_| None);
+    let mut harness = harness(world, Which::Review);
+    harness.get_by_label("validation").click();
+    harness.get_by_label("labels now").click();
+    harness.run();
+    assert_eq!(sent(&harness).len(), 2);
+}
+
+#[test]
+fn the_threshold_is_dragged_and_moved_by_key() {
+    let mut world = World::new();
+    runs(&mut world);
+    teach(&mut world, &[223, 243]);
+    let before = world.drift.threshold().unwrap();
+    let mut harness = harness(world, Which::Drift);
+    let line = harness.get_by_label("Threshold").rect();
+    let at = |share: f32| pos2(line.left() + share * line.width(), line.center().y);
+    harness.drag_at(at(before));
+    harness.run_steps(2);
+    harness.hover_at(at(0.8));
+    harness.run_steps(2);
+    harness.drop_at(at(0.8));
+    harness.run();
+    let moved: Vec<f32> = sent(&harness)
+        .into_iter()
+        .filter_map(|c| match c {
+            Command::SetThreshold(t) => Some(t),
+            _ => None,
+        })
+        .collect();
+    let last = *moved.last().unwrap();
+    assert!((last - 0.8).abs() < 0.01, "{moved:?}");
+    harness.state_mut().drift.set_threshold(last);
+    harness.get_by_label("Threshold").focus();
+    harness.run();
+    harness.key_press(egui::Key::ArrowLeft);
+    harness.run();
+    let moved = sent(&harness);
+    assert!(
+        matches!(moved.as_slice(), [Command::SetThreshold(t)] if (*t - (last - 0.01)).abs() < 1e-5),
+        "{moved:?}"
+    );
+}
+
+#[test]
+fn several_images_are_labelled_at_once() {
+    let mut world = World::new();
+    runs(&mut world);
+    teach(&mut world, &[243]);
+    let first: Vec<ImageId> = world.drift.ranked().take(3).map(|i| i.image).collect();
+    let mut harness = harness(world, Which::Drift);
+    let name = |image: ImageId| format!("{:04}.png", image.0);
+    harness.get_by_label_contains(&name(first[0])).click();
+    harness.run();
+    let last = harness.get_by_label_contains(&name(first[2]));
+    last.click_modifiers(egui::Modifiers::SHIFT);
+    harness.run();
+    sent(&harness);
+    harness.get_by_label("1  Drift").click();
+    harness.run();
+    let asked = sent(&harness);
+    let [Command::GiveLabel { images, label, .. }] = asked.as_slice() else {
+        panic!("{asked:?}");
+    };
+    let mut first = first;
+    first.sort();
+    assert_eq!((images, *label), (&first, Some(Label::Class(ClassId(6)))));
+}
+
+#[test]
+fn retrain_is_one_click_and_nothing_is_proposed_without_both_kinds() {
+    let mut world = World::new();
+    runs(&mut world);
+    teach(&mut world, &[0]);
+    let mut harness = harness(world, Which::Drift);
+    assert!(harness.query_by_label("Threshold").is_none());
+    harness.get_by_label_contains("No threshold yet");
+    harness.get_by_label("Retrain drift model").click();
+    harness.run();
+    let asked = sent(&harness);
+    assert!(
+        matches!(asked.as_slice(), [Command::Act(Action::RetrainDrift)]),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn empty_views_say_what_to_do_next() {
+    for (which, button, action) in [
+        (Which::Train, "Label images", Action::ShowLabel),
+        (Which::Review, "Train a model", Action::ShowTrain),
+        (Which::Drift, "Train a model", Action::ShowTrain),
+    ] {
+        let mut world = World::new();
+        world.labelled = vec![0; 6];
+        let mut harness = harness(world, which);
+        harness.get_by_label(button).click();
+        harness.run();
+        let sent = sent(&harness);
+        assert!(
+            matches!(sent.as_slice(), [Command::Act(a)] if *a == action),
+            "{sent:?}"
+        );
+    }
+}
+
+fn snapshot(name: &str, which: Which, theme: Theme, arrange: impl FnOnce(&mut World)) {
+    let mut world = World::new();
+    world.theme = theme;
+    arrange(&mut world);
+    let mut harness = harness(world, which);
+    harness.snapshot(name);
+}
+
+#[test]
+fn train_before() {
+    snapshot("panel_train_plan", Which::Train, Theme::Dark, runs);
+}
+
+#[test]
+fn train_during() {
+    snapshot("panel_train_live", Which::Train, Theme::Dark, |world| {
+        runs(world);
+        running(world, 31);
+    });
+}
+
+#[test]
+fn train_after() {
+    snapshot("panel_train_done", Which::Train, Theme::Light, |world| {
+        runs(world);
+        running(world, 34);
+        world.train.apply(&TrainEvent::Finished {
+            best_epoch: 27,
+            report: Box::new(report(1)),
+            reason: "patience used up".into(),
+        });
+    });
+}
+
+#[test]
+fn review_open() {
+    snapshot("panel_review", Which::Review, Theme::Dark, |world| {
+        runs(world);
+        world.review.open(review("0304-cnn03", 1), |_| None);
+        world.review.set_against(Some(review("0304-cnn02", 2)));
+        let first = world.review.images().next().unwrap().image;
+        world.review.relabel(first, Some(ClassId(0)));
+        world.inspected = Some(first);
+    });
+}
+
+#[test]
+fn drift_taught() {
+    snapshot("panel_drift", Which::Drift, Theme::Dark, |world| {
+        runs(world);
+        teach(world, &[223, 243]);
+    });
+}
+
+#[test]
+fn drift_taught_in_light() {
+    snapshot("panel_drift_light", Which::Drift, Theme::Light, |world| {
+        runs(world);
+        teach(world, &[223, 243]);
+    });
+}
+
+#[test]
+fn drift_without_labels() {
+    snapshot(
+        "panel_drift_unlabelled",
+        Which::Drift,
+        Theme::Dark,
+        |world| {
+            runs(world);
+            teach(world, &[0]);
+        },
+    );
+}
