@@ -91,7 +91,14 @@ fn suggestion(ui: &mut Ui, cx: &ViewContext<'_>, image: ImageId) {
             ui.horizontal(|ui| {
                 let (rect, _) = ui.allocate_exact_size(vec2(1.0, 18.0), Sense::hover());
                 let at = pos2(rect.left(), rect.top() + 1.5);
-                let width = badge(ui, p, at, classes.name(class), p.class(classes, class), 110.0);
+                let width = badge(
+                    ui,
+                    p,
+                    at,
+                    classes.name(class),
+                    p.class(classes, class),
+                    110.0,
+                );
                 ui.add_space(width);
                 ui.label(RichText::new("expected cost").color(p.muted));
                 ui.label(number(cost_text(costs[cheapest])));
@@ -111,8 +118,7 @@ fn cost_text(cost: f64) -> String {
 
 fn probability(ui: &mut Ui, cx: &ViewContext<'_>, name: &str, share: f32, color: egui::Color32) {
     let p = cx.palette;
-    let (rect, response) =
-        ui.allocate_exact_size(vec2(ui.available_width(), 20.0), Sense::hover());
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 20.0), Sense::hover());
     response.widget_info(|| {
         egui::WidgetInfo::labeled(egui::Role::Label, true, format!("{name} {share:.3}"))
     });
@@ -157,7 +163,8 @@ fn about(ui: &mut Ui, cx: &ViewContext<'_>, image: ImageId) {
     section(ui, p, "Image");
     ui.spacing_mut().item_spacing.y = 2.0;
     ui.spacing_mut().interact_size.y = 17.0;
-    value_row(ui, p, "file", middle(&entry.key, 22)).on_hover_text(entry.path.display().to_string());
+    value_row(ui, p, "file", middle(&entry.key, 22))
+        .on_hover_text(entry.path.display().to_string());
     value_row(ui, p, "split", cx.session.split(image).name());
     if !cx.blind {
         let file = entry.label.map_or("none", |class| classes.name(class));

@@ -118,7 +118,9 @@ impl App {
 
     fn take_in(&mut self, path: &Path, opened: Opened) -> Result<Workspace, String> {
         let no_thread = |error: std::io::Error| {
-            format!("The system gives no more threads ({error}); close other programs and try again.")
+            format!(
+                "The system gives no more threads ({error}); close other programs and try again."
+            )
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let loader = Loader::new(
@@ -413,16 +415,12 @@ impl App {
             return;
         };
         let title = format!("opening {}", start::short(&path));
-        let started = self.open.start(
-            &mut self.numbers,
-            &title,
-            false,
-            &self.wake,
-            move |_, _| {
+        let started = self
+            .open
+            .start(&mut self.numbers, &title, false, &self.wake, move |_, _| {
                 let project = workflows::open(&path, &OpenOptions::default(), None)?;
                 Ok(Opened::new(project))
-            },
-        );
+            });
         if let Err(sentence) = started {
             self.opening = None;
             self.start.error = Some(sentence);
@@ -504,8 +502,8 @@ impl App {
 
     /// The window stays until every label sent is on disk.
     fn watch_close(&mut self, ctx: &egui::Context) {
-        let idle = self.parting.is_none()
-            && self.workspace.as_ref().is_none_or(|w| w.labeller.is_idle());
+        let idle =
+            self.parting.is_none() && self.workspace.as_ref().is_none_or(|w| w.labeller.is_idle());
         let asked = ctx.input(|i| i.viewport().close_requested());
         if asked && !idle {
             ctx.send_viewport_cmd(egui::ViewportCommand::CancelClose);

@@ -125,6 +125,7 @@ impl App {
                 .frame(frame)
                 .show(ui, |ui| inspector::ui(ui, &cx));
         }
+<<<<<<< HEAD
         let margin = match view {
             View::Browse | View::Label => Margin::ZERO,
             View::Train | View::Review | View::Drift => Margin::symmetric(16, 12),
@@ -137,6 +138,18 @@ impl App {
             View::Review => panels::review(ui, &cx, &mut w.review_view, &w.review, &w.runs),
             View::Drift => panels::drift(ui, &cx, &mut w.drift_view, &w.drift, &w.runs),
         });
+=======
+        let frame = Frame::new().fill(palette.background);
+        CentralPanel::default()
+            .frame(frame)
+            .show(ui, |ui| match view {
+                View::Browse => w.browse.ui(ui, &cx),
+                View::Label => w.label.ui(ui, &cx, &w.walk),
+                View::Train => panels::train(ui, &cx, &mut w.train_view, &w.train, &w.runs),
+                View::Review => panels::review(ui, &cx, &mut w.review_view, &w.review, &w.runs),
+                View::Drift => panels::drift(ui, &cx, &mut w.drift_view, &w.drift, &w.runs),
+            });
+>>>>>>> main
     }
 
     fn paint_above(&mut self, ui: &mut Ui, palette: &Palette) {
@@ -204,9 +217,7 @@ fn rail(ui: &mut Ui, cx: &ViewContext<'_>, view: View, theme: Theme) {
 fn rail_entry(ui: &mut Ui, cx: &ViewContext<'_>, view: View, on: bool) {
     let p = cx.palette;
     let (rect, response) = ui.allocate_exact_size(vec2(52.0, 50.0), Sense::click());
-    response.widget_info(|| {
-        egui::WidgetInfo::selected(egui::Role::Button, true, on, view.name())
-    });
+    response.widget_info(|| egui::WidgetInfo::selected(egui::Role::Button, true, on, view.name()));
     if on {
         ui.painter().rect_filled(rect, 10.0, p.raised);
     }

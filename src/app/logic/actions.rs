@@ -104,7 +104,10 @@ impl App {
             Action::PauseTraining => self.pause_training(),
             Action::StopTraining => self.stop_training(),
             Action::PredictAll => {
-                let run = self.workspace.as_ref().and_then(|w| w.predictions.run.clone());
+                let run = self
+                    .workspace
+                    .as_ref()
+                    .and_then(|w| w.predictions.run.clone());
                 if let Some(run) = run {
                     self.predict_split(run, None);
                 }
@@ -167,9 +170,13 @@ impl App {
 
     fn ask(&mut self, pick: Pick) {
         let folder = self.workspace.as_ref().map(|w| w.path.clone());
-        let folder = folder
-            .as_deref()
-            .map(|p| if p.is_dir() { p } else { p.parent().unwrap_or(p) });
+        let folder = folder.as_deref().map(|p| {
+            if p.is_dir() {
+                p
+            } else {
+                p.parent().unwrap_or(p)
+            }
+        });
         if let Err(error) = dialogs::ask(pick, folder, &self.commands, self.wake.clone()) {
             let text = format!("The file dialog cannot be opened ({error}).");
             self.toasts.add(Level::Error, text);
