@@ -145,7 +145,10 @@ impl Window {
     }
 
     fn shows(&self, text: &str) -> bool {
-        self.harness.query_all_by_label_contains(text).next().is_some()
+        self.harness
+            .query_all_by_label_contains(text)
+            .next()
+            .is_some()
     }
 }
 
@@ -296,7 +299,11 @@ fn the_help_sheet_lists_every_command() {
     window.harness.set_size(egui::vec2(1280.0, 1200.0));
     window.press(Key::Questionmark);
     for row in Action::TABLE {
-        assert!(window.harness.query_all_by_label(row.text).next().is_some(), "{}", row.text);
+        assert!(
+            window.harness.query_all_by_label(row.text).next().is_some(),
+            "{}",
+            row.text
+        );
     }
     window.press(Key::Escape);
     assert!(!window.shows("Keys and commands"));

@@ -125,21 +125,11 @@ impl App {
                 .frame(frame)
                 .show(ui, |ui| inspector::ui(ui, &cx));
         }
-<<<<<<< HEAD
         let margin = match view {
             View::Browse | View::Label => Margin::ZERO,
             View::Train | View::Review | View::Drift => Margin::symmetric(16, 12),
         };
         let frame = Frame::new().fill(palette.background).inner_margin(margin);
-        CentralPanel::default().frame(frame).show(ui, |ui| match view {
-            View::Browse => w.browse.ui(ui, &cx),
-            View::Label => w.label.ui(ui, &cx, &w.walk),
-            View::Train => panels::train(ui, &cx, &mut w.train_view, &w.train, &w.runs),
-            View::Review => panels::review(ui, &cx, &mut w.review_view, &w.review, &w.runs),
-            View::Drift => panels::drift(ui, &cx, &mut w.drift_view, &w.drift, &w.runs),
-        });
-=======
-        let frame = Frame::new().fill(palette.background);
         CentralPanel::default()
             .frame(frame)
             .show(ui, |ui| match view {
@@ -149,7 +139,6 @@ impl App {
                 View::Review => panels::review(ui, &cx, &mut w.review_view, &w.review, &w.runs),
                 View::Drift => panels::drift(ui, &cx, &mut w.drift_view, &w.drift, &w.runs),
             });
->>>>>>> main
     }
 
     fn paint_above(&mut self, ui: &mut Ui, palette: &Palette) {
