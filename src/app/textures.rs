@@ -121,13 +121,6 @@ impl Textures {
         }
     }
 
-    /// The pixels of a large image, if they are here.
-    #[must_use]
-    pub fn pixels(&self, image: ImageId) -> Option<Arc<Gray>> {
-        let inner = self.inner.borrow();
-        inner.large.get(&image).map(|large| large.pixels.clone())
-    }
-
     /// Why an image cannot be shown, if that is known.
     #[must_use]
     pub fn failure(&self, image: ImageId) -> Option<String> {

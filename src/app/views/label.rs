@@ -66,12 +66,6 @@ impl LabelView {
         self.levels = Levels::default();
     }
 
-    /// Brightness and contrast now; they stay from image to image.
-    #[must_use]
-    pub fn levels(&self) -> Levels {
-        self.levels
-    }
-
     /// What the toolbar shows for this view.
     pub fn toolbar(&mut self, ui: &mut Ui, cx: &ViewContext<'_>, walk: &Walk) {
         let p = cx.palette;
