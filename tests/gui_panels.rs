@@ -277,6 +277,7 @@ fn run(name: &str, created: &str, model: &str, seed: u64) -> RunSummary {
         seconds: 5_520.0 / seed as f64,
         report: report(seed),
         warnings: Vec::new(),
+        labels: Vec::new(),
     }
 }
 
@@ -294,7 +295,7 @@ fn review(name: &str, seed: u64) -> Arc<Review> {
         .map(|p| ReviewRow {
             image: p.image,
             split: Split::Test,
-            file_label: ClassId::from(p.actual),
+            label: ClassId::from(p.actual),
             prediction: p.prediction,
         })
         .collect();
@@ -302,6 +303,7 @@ fn review(name: &str, seed: u64) -> Arc<Review> {
         run: run(name, "2026-03-04T13:20:00+01:00", "cnn03", seed),
         classes: ClassSet::challenge().regular_names(),
         rows,
+        gone: 0,
     })
 }
 
@@ -333,6 +335,7 @@ fn drift_result(labels: usize, seed: u64) -> (Arc<DriftResult>, Vec<(ImageId, Op
             })
             .collect(),
         quality,
+        head_problem: None,
         n_drift: count(true),
         n_regular: count(false),
         milliseconds: 38.0,

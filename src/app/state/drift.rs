@@ -425,6 +425,7 @@ mod tests {
                 })
                 .collect(),
             quality,
+            head_problem: None,
             n_drift: count(true),
             n_regular: count(false),
             milliseconds: 38.0,
