@@ -124,7 +124,7 @@ pub fn tile(
 }
 
 /// The part of a picture that fills `rect` without distortion, centred.
-fn cover(rect: Rect, size: Vec2, uv: Rect) -> (Rect, Rect) {
+pub(super) fn cover(rect: Rect, size: Vec2, uv: Rect) -> (Rect, Rect) {
     let inner = rect.shrink(1.0);
     if size.x <= 0.0 || size.y <= 0.0 || !inner.is_positive() {
         return (inner, uv);
