@@ -7,7 +7,6 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -114,22 +113,20 @@ fn command(role: &str, file: &Path) -> Command {
     command
 }
 
-/// Whole lines only: the kill may have cut the last one.
-fn lines_of(child: &mut Child) -> mpsc::Receiver<String> {
-    let (send, receive) = mpsc::channel();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    thread::spawn(move || {
+/// The next thing the child acknowledged; `None` at its end. Whole lines only: the kill may have cut
+/// the last one.
+fn next_said(out: &mut impl BufRead) -> Option<String> {
+    loop {
         let mut line = String::new();
-        while out.read_line(&mut line).is_ok_and(|n| n > 0) && line.ends_with('\n') {
-            // The harness writes before the first line of the child without ending its own.
-            let said = line.find("done ").map_or("", |at| line[at..].trim_end());
-            if !said.is_empty() && send.send(said.to_owned()).is_err() {
-                return;
-            }
-            line.clear();
+        let read = out.read_line(&mut line).unwrap();
+        if read == 0 || !line.ends_with('\n') {
+            return None;
         }
-    });
-    receive
+        // The harness writes before the first line of the child without ending its own.
+        if let Some(at) = line.find("done ") {
+            return Some(line[at..].trim_end().to_owned());
+        }
+    }
 }
 
 #[test]
@@ -139,13 +136,14 @@ fn every_acknowledged_label_survives_sigkill() {
     let mut acknowledged = 0_usize;
     for round in 0..ROUNDS {
         let mut child = command("label", &path).spawn().unwrap();
-        let lines = lines_of(&mut child);
-        let first = lines.recv().expect("the child labels");
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let first = next_said(&mut out).expect("the child labels");
         // Spread over the life of a transaction and of a WAL checkpoint.
         thread::sleep(Duration::from_micros(round * round * 317 % 120_000));
         child.kill().unwrap();
         child.wait().unwrap();
-        let said: Vec<String> = std::iter::once(first).chain(lines).collect();
+        let rest = std::iter::from_fn(|| next_said(&mut out));
+        let said: Vec<String> = std::iter::once(first).chain(rest).collect();
         acknowledged += said.len();
         check(&path, &said);
     }
@@ -258,8 +256,8 @@ fn a_second_process_reads_only_says_so_and_harms_nothing() {
     assert_eq!(open(&path).saved(), 91);
 }
 
-/// What a visitor says who may write neither the folder nor the files in it, as far as `folder` and
-/// `files`, their access rights, forbid it. `None` where that cannot be tried.
+/// What a visitor says while the folder and the files in it have these access rights. `None` where
+/// that cannot be tried.
 #[cfg(unix)]
 fn visit_protected(path: &Path, folder: u32, files: u32) -> Option<String> {
     use std::fs::{self, Permissions};

@@ -2,13 +2,15 @@
 
 use std::future::Future;
 use std::path::Path;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake as TaskWake, Waker};
 use std::thread::{self, Thread};
 
 use super::command::{Command, CommandSender, Pick};
 use crate::jobs::Wake;
+
+type Answer = Pin<Box<dyn Future<Output = Option<rfd::FileHandle>> + Send>>;
 
 /// Opens the dialog for `pick`, starting in `folder`. A dialog that is closed without an answer sends
 /// nothing.
@@ -26,24 +28,25 @@ pub fn ask(
         dialog = dialog.set_directory(folder);
     }
     // Made here, on the thread of the window, as macOS wants it; awaited elsewhere.
-    let answer = match pick {
-        Pick::Folder => dialog.set_title("Open a folder of images").pick_folder(),
-        Pick::Csv => dialog
-            .set_title("Open a table of images")
-            .add_filter("Table", &["csv", "tsv", "txt"])
-            .pick_file(),
-        Pick::ImportLabels => dialog
-            .set_title("Import labels")
-            .add_filter("Labels", &["csv", "tsv", "txt"])
-            .pick_file(),
-        Pick::ExportLabels => dialog
-            .set_title("Export labels")
-            .set_file_name("labels.csv")
-            .save_file(),
-        Pick::ExportSubmission => dialog
-            .set_title("Export the submission")
-            .set_file_name("submission.csv")
-            .save_file(),
+    let table = ["csv", "tsv", "txt"];
+    let answer: Answer = match pick {
+        Pick::Folder => Box::pin(dialog.set_title("Open a folder of images").pick_folder()),
+        Pick::Csv => {
+            let dialog = dialog.set_title("Open a table of images");
+            Box::pin(dialog.add_filter("Table", &table).pick_file())
+        }
+        Pick::ImportLabels => {
+            let dialog = dialog.set_title("Import labels");
+            Box::pin(dialog.add_filter("Labels", &table).pick_file())
+        }
+        Pick::ExportLabels => {
+            let dialog = dialog.set_title("Export labels");
+            Box::pin(dialog.set_file_name("labels.csv").save_file())
+        }
+        Pick::ExportSubmission => {
+            let dialog = dialog.set_title("Export the submission");
+            Box::pin(dialog.set_file_name("submission.csv").save_file())
+        }
     };
     let commands = commands.clone();
     thread::Builder::new()

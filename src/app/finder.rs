@@ -40,7 +40,7 @@ impl Finder {
             self.chosen = self.chosen.saturating_sub(1);
         }
         let mut run = found.get(self.chosen).copied().filter(|_| enter);
-        let area = Area::new(Id::new("palette"))
+        let area = Area::new(Id::unique("palette"))
             .order(Order::Foreground)
             .anchor(Align2::CENTER_TOP, vec2(0.0, 90.0))
             .show(ctx, |ui| {
@@ -50,7 +50,7 @@ impl Finder {
                         let room = ctx.content_rect();
                         ui.set_width((room.width() - 40.0).clamp(60.0, 520.0));
                         let field = egui::TextEdit::singleline(&mut self.text)
-                            .id(Id::new("palette text"))
+                            .id(Id::unique("palette text"))
                             .hint_text("What do you want to do?")
                             .desired_width(f32::INFINITY)
                             .margin(egui::Margin::symmetric(10, 8));
@@ -100,7 +100,7 @@ fn row(
     let (rect, response) =
         ui.allocate_exact_size(vec2(ui.available_width(), 28.0), Sense::click());
     response.widget_info(|| {
-        egui::WidgetInfo::selected(egui::WidgetType::Button, can.is_ok(), on, entry.text)
+        egui::WidgetInfo::selected(egui::Role::Button, can.is_ok(), on, entry.text)
     });
     if on || response.hovered() {
         ui.painter().rect_filled(rect, 6.0, palette.raised);

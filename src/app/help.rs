@@ -11,7 +11,7 @@ use super::widgets::{key_cap, section};
 pub fn ui(ctx: &egui::Context, palette: &Palette, keys: &Keymap) -> bool {
     let room = ctx.content_rect();
     let close = ctx.input(|i| i.key_pressed(egui::Key::Escape));
-    let area = Area::new(Id::new("help"))
+    let area = Area::new(Id::unique("help"))
         .order(Order::Foreground)
         .anchor(Align2::CENTER_CENTER, vec2(0.0, 0.0))
         .show(ctx, |ui| {

@@ -115,7 +115,7 @@ fn probability(ui: &mut Ui, cx: &ViewContext<'_>, name: &str, share: f32, color:
     let (rect, response) =
         ui.allocate_exact_size(vec2(ui.available_width(), 20.0), Sense::hover());
     response.widget_info(|| {
-        egui::WidgetInfo::labeled(egui::WidgetType::Label, true, format!("{name} {share:.3}"))
+        egui::WidgetInfo::labeled(egui::Role::Label, true, format!("{name} {share:.3}"))
     });
     let painter = ui.painter_at(rect);
     let name_width = (rect.width() * 0.38).min(110.0);

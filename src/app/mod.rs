@@ -1,15 +1,203 @@
 //! The workbench window: `logic` changes the state, `ui` paints it, views send commands.
 
+pub mod background;
 pub mod command;
 pub mod context;
+mod dialogs;
 pub mod filter;
+pub mod finder;
+pub mod help;
 pub mod icons;
+mod inspector;
 pub mod keymap;
+pub mod labeller;
+mod logic;
 pub mod predictions;
 pub mod session;
+pub mod settings;
+mod start;
 pub mod state;
+mod status;
 pub mod textures;
 pub mod theme;
+pub mod toasts;
+mod ui;
 pub mod views;
 pub mod walk;
 pub mod widgets;
+mod workspace;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use self::background::{Numbers, Slot};
+use self::command::{Command, CommandSender, View};
+use self::finder::Finder;
+use self::keymap::Keymap;
+use self::logic::Opened;
+use self::settings::Settings;
+use self::start::Start;
+use self::toasts::{Level, Toasts};
+use self::workspace::Workspace;
+use crate::jobs::Wake;
+
+/// The whole window. Owns all state; only `logic` changes it.
+pub struct App {
+    ctx: egui::Context,
+    wake: Wake,
+    commands: CommandSender,
+    settings: Settings,
+    settings_file: Option<PathBuf>,
+    /// What the file holds, as far as we know.
+    settings_saved: Settings,
+    keymap: Keymap,
+    view: View,
+    start: Start,
+    opening: Option<PathBuf>,
+    open: Slot<(), Opened>,
+    save_settings: Slot<(), ()>,
+    numbers: Numbers,
+    workspace: Option<Workspace>,
+    drift_mode: bool,
+    toasts: Toasts,
+    finder: Option<Finder>,
+    help: bool,
+    /// The user asked to close, and labels are still being written.
+    closing: bool,
+}
+
+impl App {
+    /// A window without a data set. Settings come from `settings_file` and go back there; without one
+    /// nothing is remembered.
+    #[must_use]
+    pub fn new(ctx: &egui::Context, settings_file: Option<PathBuf>) -> Self {
+        let (settings, notice) = match &settings_file {
+            Some(path) => Settings::load(path),
+            None => (Settings::default(), None),
+        };
+        let (keymap, key_notices) = Keymap::with(&settings.keys);
+        theme::apply(ctx, settings.theme);
+        let repaint = ctx.clone();
+        let mut toasts = Toasts::default();
+        for sentence in notice.into_iter().chain(key_notices) {
+            toasts.add(Level::Warning, sentence);
+        }
+        Self {
+            ctx: ctx.clone(),
+            wake: Arc::new(move || repaint.request_repaint()),
+            commands: CommandSender::default(),
+            settings_saved: settings.clone(),
+            settings,
+            settings_file,
+            keymap,
+            view: View::default(),
+            start: Start::default(),
+            opening: None,
+            open: Slot::default(),
+            save_settings: Slot::default(),
+            numbers: Numbers::default(),
+            workspace: None,
+            drift_mode: false,
+            toasts,
+            finder: None,
+            help: false,
+            closing: false,
+        }
+    }
+
+    /// Where anybody may ask for something to be done, as the views do.
+    #[must_use]
+    pub fn commands(&self) -> CommandSender {
+        self.commands.clone()
+    }
+
+    /// The view shown.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.view
+    }
+
+    /// The open data set as the views see it.
+    #[must_use]
+    pub fn session(&self) -> Option<&session::Session> {
+        self.workspace.as_ref().map(|w| &w.session)
+    }
+
+    /// The queue of the Label view.
+    #[must_use]
+    pub fn walk(&self) -> Option<&walk::Walk> {
+        self.workspace.as_ref().map(|w| &w.walk)
+    }
+
+    /// The images that the gallery lists.
+    #[must_use]
+    pub fn listed(&self) -> &[crate::domain::ImageId] {
+        self.workspace.as_ref().map_or(&[], |w| w.browse.list())
+    }
+
+    /// Sentences on screen: notices, and why nothing could be opened.
+    #[must_use]
+    pub fn notices(&self) -> Vec<String> {
+        let start = self.start.error.iter().map(String::as_str);
+        let notices = self.toasts.texts().chain(start);
+        notices.map(str::to_owned).collect()
+    }
+
+    /// Whether nothing is under way: no file being opened or read, no label being written.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let quiet = |w: &Workspace| w.labeller.is_idle() && !w.scan.is_running();
+        !self.open.is_running() && self.workspace.as_ref().is_none_or(quiet)
+    }
+}
+
+impl eframe::App for App {
+    fn logic(&mut self, ctx: &egui::Context, _frame: &mut eframe::Frame) {
+        self.logic(ctx);
+    }
+
+    fn ui(&mut self, ui: &mut egui::Ui, _frame: &mut eframe::Frame) {
+        self.paint(ui);
+    }
+
+    fn on_exit(&mut self) {
+        self.finish();
+    }
+}
+
+/// Why there is no window.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the window cannot be opened ({0}); Driftscope needs a display and a graphics driver for Vulkan, \
+     Metal, DirectX 12 or OpenGL. The command line works without: driftscope --help"
+)]
+pub struct WindowError(String);
+
+/// Opens the window, with the data set at `path` if one is given, and returns when it is closed.
+///
+/// # Errors
+/// [`WindowError`] where there is no display, or no way to draw on it.
+pub fn run(path: Option<&Path>) -> Result<(), WindowError> {
+    let viewport = egui::ViewportBuilder::default()
+        .with_title("Driftscope")
+        .with_app_id("driftscope")
+        .with_inner_size([1440.0, 900.0])
+        .with_min_inner_size([640.0, 420.0]);
+    let options = eframe::NativeOptions {
+        viewport,
+        ..eframe::NativeOptions::default()
+    };
+    let path = path.map(Path::to_owned);
+    eframe::run_native(
+        "driftscope",
+        options,
+        Box::new(|creation| {
+            let app = App::new(&creation.egui_ctx, Settings::default_path());
+            if let Some(path) = path {
+                app.commands.send(Command::Open(path));
+            }
+            Ok(Box::new(app))
+        }),
+    )
+    .map_err(|error| WindowError(error.to_string()))
+}

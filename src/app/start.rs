@@ -80,7 +80,7 @@ impl Start {
         ui.add_space(6.0);
         ui.horizontal(|ui| {
             let field = egui::TextEdit::singleline(&mut self.path)
-                .id(egui::Id::new("start path"))
+                .id(egui::Id::unique("start path"))
                 .hint_text("or type a path and press Enter")
                 .desired_width(ui.available_width())
                 .font(theme::mono(12.0))
@@ -142,7 +142,7 @@ fn recent_row(ui: &mut Ui, palette: &Palette, commands: &CommandSender, path: &P
     let (rect, response) =
         ui.allocate_exact_size(vec2(ui.available_width(), 28.0), egui::Sense::click());
     let name = short(path);
-    response.widget_info(|| egui::WidgetInfo::labeled(egui::WidgetType::Button, true, &name));
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, &name));
     if response.hovered() {
         ui.painter()
             .rect_filled(rect.expand2(vec2(8.0, 0.0)), 6.0, palette.raised);

@@ -95,7 +95,7 @@ fn job_ui(ui: &mut Ui, palette: &Palette, commands: &CommandSender, job: &JobSta
     filled.set_width(rect.width() * job.progress.fraction());
     ui.painter().rect_filled(filled, 2.5, palette.accent);
     response.widget_info(|| {
-        egui::WidgetInfo::labeled(egui::WidgetType::ProgressIndicator, true, &job.title)
+        egui::WidgetInfo::labeled(egui::Role::ProgressIndicator, true, &job.title)
     });
     let doing = if job.progress.doing.is_empty() {
         &job.title

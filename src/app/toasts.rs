@@ -70,7 +70,7 @@ impl Toasts {
         let now = ctx.input(|i| i.time);
         ctx.request_repaint_after_secs((next - now).max(0.05) as f32);
         let mut dismissed = None;
-        Area::new(Id::new("toasts"))
+        Area::new(Id::unique("toasts"))
             .order(Order::Foreground)
             .anchor(Align2::RIGHT_BOTTOM, vec2(-16.0, -42.0))
             .show(ctx, |ui| {

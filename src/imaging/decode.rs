@@ -300,3 +300,204 @@ mod hexadecimal {
         Ok(*hash.as_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use image::DynamicImage;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::imaging::testing::{dynamic, encode, png, ramp};
+
+    const FORMATS: [ImageFormat; 4] = [
+        ImageFormat::Png,
+        ImageFormat::Jpeg,
+        ImageFormat::Bmp,
+        ImageFormat::Tiff,
+    ];
+
+    fn named(bytes: &[u8]) -> Result<Decoded, ImageError> {
+        decode(Path::new("die/7.png"), bytes)
+    }
+
+    fn flat_rgb() -> DynamicImage {
+        image::RgbImage::from_pixel(20, 10, image::Rgb([200, 100, 50])).into()
+    }
+
+    #[test]
+    fn every_format_is_told_by_its_content() {
+        let gray = ramp(31, 17);
+        for format in FORMATS {
+            let bytes = encode(&dynamic(&gray), format);
+            let decoded = named(&bytes).expect("decoded");
+            let facts = &decoded.facts;
+            assert_eq!((facts.width, facts.height, facts.bits), (31, 17, 8));
+            // A BMP stores grays by a palette.
+            assert_eq!(facts.colour, format == ImageFormat::Bmp);
+            assert_eq!(facts.content, storage::digest(&bytes));
+            assert_eq!(facts.bytes, bytes.len() as u64);
+            if format == ImageFormat::Jpeg {
+                assert_eq!(decoded.gray.pixels.len(), 31 * 17);
+            } else {
+                assert_eq!(decoded.gray, gray, "{format:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn colour_becomes_luma_and_is_said() {
+        for format in FORMATS {
+            let decoded = named(&encode(&flat_rgb(), format)).expect("decoded");
+            assert!(decoded.facts.colour);
+            for pixel in decoded.gray.pixels {
+                assert!(pixel.abs_diff(124) <= 1, "{format:?}: {pixel}");
+            }
+        }
+    }
+
+    #[test]
+    fn sixteen_bits_keep_the_upper_half_and_are_said() {
+        let deep = image::ImageBuffer::from_fn(9, 5, |x, y| image::Luma([(x * 256 + y) as u16]));
+        for format in [ImageFormat::Png, ImageFormat::Tiff] {
+            let decoded = named(&encode(&deep.clone().into(), format)).expect("decoded");
+            assert_eq!((decoded.facts.bits, decoded.facts.colour), (16, false));
+            let expected: Vec<u8> = (0..45).map(|i| (i % 9) as u8).collect();
+            assert_eq!(decoded.gray.pixels, expected);
+        }
+    }
+
+    #[test]
+    fn a_file_cut_short_is_damaged_wherever_it_is_cut() {
+        for format in FORMATS {
+            let whole = encode(&dynamic(&ramp(64, 64)), format);
+            for end in (20..whole.len() - 12).step_by(13) {
+                let error = named(&whole[..end]).expect_err("cut short");
+                let text = error.to_string();
+                assert!(
+                    text.starts_with("die/7.png is damaged"),
+                    "{format:?}: {text}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_in_a_png_is_found() {
+        let mut bytes = png(&ramp(64, 64));
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 4;
+        let error = named(&bytes).expect_err("its checksum is wrong");
+        assert!(matches!(error, ImageError::Damaged { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_image_is_told_from_what_is_not_read() {
+        let text = named(b"filename,label\n7.png,GOOD\n").expect_err("text");
+        assert!(matches!(text, ImageError::NotAnImage { .. }), "{text}");
+        let gif = named(b"GIF89a\x01\0\x01\0\0\0\0;").expect_err("GIF");
+        assert!(matches!(gif, ImageError::Unsupported { .. }), "{gif}");
+        let empty = named(b"").expect_err("empty");
+        assert!(empty.to_string().contains("0 bytes"), "{empty}");
+    }
+
+    #[test]
+    fn a_small_file_that_claims_to_be_huge_takes_no_memory() {
+        for (side, shape) in [(100_000_u32, "too large"), (60_000, "too large")] {
+            let mut bytes = png(&ramp(8, 8));
+            bytes[16..20].copy_from_slice(&side.to_be_bytes());
+            bytes[20..24].copy_from_slice(&side.to_be_bytes());
+            let checksum = crc32(&bytes[12..29]).to_be_bytes();
+            bytes[29..33].copy_from_slice(&checksum);
+            let error = named(&bytes).expect_err("huge").to_string();
+            assert!(error.contains(shape), "{error}");
+        }
+    }
+
+    /// CRC-32 of ISO 3309, as PNG wants it.
+    fn crc32(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0, |crc, byte| {
+            (0..8).fold(crc ^ u32::from(*byte), |c, _| {
+                (c >> 1) ^ (0xEDB8_8320 & 0_u32.wrapping_sub(c & 1))
+            })
+        })
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_are_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("empty.png"), b"").expect("written");
+        std::fs::create_dir(path("folder.png")).expect("created");
+        let error = |name: &str| {
+            let error = open_gray(&path(name)).expect_err("not to be opened");
+            assert!(error.to_string().contains(name), "{error}");
+            error
+        };
+        assert!(matches!(error("gone.png"), ImageError::Missing { .. }));
+        assert!(matches!(error("empty.png"), ImageError::Empty { .. }));
+        assert!(matches!(error("folder.png"), ImageError::NotAnImage { .. }));
+        assert!(matches!(error("\0.png"), ImageError::Unreadable { .. }));
+        assert!(!error("gone.png").is_lasting() && error("empty.png").is_lasting());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_without_permission_is_unreadable() {
+        use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("secret.png");
+        std::fs::write(&path, png(&ramp(2, 2))).expect("written");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o000)).expect("changed");
+        match open_gray(&path) {
+            Err(error) => assert!(matches!(error, ImageError::Unreadable { .. }), "{error}"),
+            // The superuser may read everything.
+            Ok(gray) => assert_eq!(gray, ramp(2, 2)),
+        }
+    }
+
+    #[test]
+    fn facts_survive_json() {
+        let facts = named(&png(&ramp(3, 2))).expect("decoded").facts;
+        let text = serde_json::to_string(&facts).expect("written");
+        assert!(text.contains(&storage::hex(&facts.content)), "{text}");
+        assert_eq!(serde_json::from_str::<Facts>(&text).expect("read"), facts);
+        assert!(
+            serde_json::from_str::<Facts>(&text.replace("content\":\"", "content\":\"zz")).is_err()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn mutated_files_never_panic(
+            format in 0..FORMATS.len(),
+            deep: bool,
+            edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12),
+            early in any::<bool>(),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let image = if deep { flat_rgb() } else { dynamic(&ramp(33, 21)) };
+            let mut bytes = encode(&image, FORMATS[format]);
+            // Half of the time in the header, where an edit does the most harm.
+            let reach = if early { bytes.len().min(64) } else { bytes.len() };
+            for (place, value) in &edits {
+                let place = place.index(reach);
+                bytes[place] = *value;
+            }
+            let end = cut.index(bytes.len() * 4).min(bytes.len());
+            if let Ok(decoded) = named(&bytes[..end]) {
+                let Gray { width, height, pixels } = decoded.gray;
+                prop_assert_eq!(pixels.len() as u64, u64::from(width) * u64::from(height));
+            }
+        }
+
+        #[test]
+        fn noise_never_panics(
+            magic in prop::sample::select(vec![
+                &b"\x89PNG\r\n\x1a\n"[..], b"\xFF\xD8\xFF", b"BM", b"II*\0", b"MM\0*", b"",
+            ]),
+            noise in prop::collection::vec(any::<u8>(), 0..400),
+        ) {
+            drop(named(&[magic, &noise].concat()));
+        }
+    }
+}

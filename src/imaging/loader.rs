@@ -136,15 +136,16 @@ impl Loader {
         Ok(loader)
     }
 
-    /// Asks for an image. One that waits already moves to the front, one being loaded is not loaded
-    /// twice, and one that failed before or is still in memory is answered at once. When very many
+    /// Asks for an image. One that waits already moves to the front, one being loaded or not yet
+    /// polled is not loaded twice, and one that failed before or is still in memory is answered at once. When very many
     /// wait, the oldest is dropped: ask again when it is still wanted.
     pub fn request(&self, request: Request) {
         let name = (request.id, request.kind);
         {
             let mut guard = self.shared.state.lock();
             let state = &mut *guard;
-            if state.running.contains(&name) {
+            let unread = |loaded: &Loaded| (loaded.id, loaded.kind) == name;
+            if state.running.contains(&name) || state.loaded.iter().any(unread) {
                 return;
             }
             let failed = state.failed.get(&request.id).cloned().map(Err);
@@ -279,5 +280,189 @@ impl Shared {
         let small = thumbnail(&decode_gray(&request.path, &bytes)?);
         self.thumbnails.put(&content, &small);
         Ok(small)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crossbeam_channel as channel;
+
+    use super::*;
+    use crate::imaging::testing::{png, ramp};
+
+    /// A loader over `n` PNGs `0.png`, ... whose pixels tell them apart, with its wake-ups.
+    struct Bench {
+        // Dropped first: until then it wakes.
+        loader: Loader,
+        wakes: channel::Receiver<()>,
+        thumbnails: Arc<ThumbnailStore>,
+        folder: tempfile::TempDir,
+    }
+
+    fn bench(n: u32, threads: usize) -> Bench {
+        let folder = tempfile::tempdir().expect("a folder");
+        for i in 0..n {
+            let path = folder.path().join(format!("{i}.png"));
+            std::fs::write(path, png(&ramp(i + 1, 4))).expect("written");
+        }
+        let thumbnails = Arc::new(ThumbnailStore::open(&folder.path().join("cache")));
+        let (wake, wakes) = channel::bounded(10_000);
+        let wake: Wake = Arc::new(move || wake.send(()).expect("still watched"));
+        let loader = Loader::new(threads, wake, thumbnails.clone()).expect("threads");
+        Bench {
+            loader,
+            wakes,
+            thumbnails,
+            folder,
+        }
+    }
+
+    impl Bench {
+        fn request(&self, i: u32, kind: Kind) {
+            self.loader.request(Request {
+                id: ImageId(i),
+                path: self.folder.path().join(format!("{i}.png")),
+                content: None,
+                kind,
+            });
+        }
+
+        fn wait(&self) -> Loaded {
+            (self.wakes.recv_timeout(Duration::from_secs(60))).expect("an image comes");
+            self.loader.poll().expect("sent before the wake-up")
+        }
+
+        /// The names of what waits, the next to be served first.
+        fn waiting(&self) -> Vec<(u32, Kind)> {
+            let state = self.loader.shared.state.lock();
+            let requests = state.waiting.values().rev();
+            requests.map(|r| (r.id.0, r.kind)).collect()
+        }
+    }
+
+    /// Holds every thread back: as many images as may be unread.
+    fn hold(bench: &Bench) {
+        let mut state = bench.loader.shared.state.lock();
+        for _ in 0..UNREAD {
+            state.loaded.push_back(Loaded {
+                id: ImageId(u32::MAX),
+                kind: Kind::Thumbnail,
+                image: Err("a place taken".into()),
+            });
+        }
+    }
+
+    #[test]
+    fn full_images_come_first_and_then_the_newest() {
+        let bench = bench(5, 1);
+        hold(&bench);
+        for (i, kind) in [
+            (0, Kind::Thumbnail),
+            (1, Kind::Full),
+            (2, Kind::Thumbnail),
+            (3, Kind::Full),
+            (4, Kind::Thumbnail),
+            (0, Kind::Thumbnail),
+        ] {
+            bench.request(i, kind);
+        }
+        let order = [
+            (3, Kind::Full),
+            (1, Kind::Full),
+            (0, Kind::Thumbnail),
+            (4, Kind::Thumbnail),
+            (2, Kind::Thumbnail),
+        ];
+        assert_eq!(bench.waiting(), order);
+        bench.loader.retain(|request| request.id.0 != 4);
+        for _ in 0..UNREAD {
+            assert!(bench.loader.poll().is_some());
+        }
+        for expected in [order[0], order[1], order[2], order[4]] {
+            let loaded = bench.wait();
+            assert_eq!((loaded.id.0, loaded.kind), expected);
+            let image = loaded.image.expect("decoded");
+            assert_eq!(
+                image.pixels.len() % (image.width * image.height) as usize,
+                0
+            );
+        }
+        assert!(bench.loader.poll().is_none());
+    }
+
+    #[test]
+    fn when_very_many_wait_the_oldest_thumbnail_is_dropped() {
+        let bench = bench(0, 1);
+        hold(&bench);
+        bench.request(0, Kind::Full);
+        for i in 0..=WAITING as u32 {
+            bench.request(i, Kind::Thumbnail);
+        }
+        let waiting = bench.waiting();
+        assert_eq!(waiting.len(), WAITING);
+        assert_eq!(waiting[0], (0, Kind::Full));
+        assert_eq!(waiting[1], (WAITING as u32, Kind::Thumbnail));
+        assert_eq!(waiting.last(), Some(&(2, Kind::Thumbnail)));
+    }
+
+    #[test]
+    fn a_full_image_stays_in_memory() {
+        let bench = bench(2, 2);
+        assert!(bench.loader.full(ImageId(1)).is_none());
+        bench.request(1, Kind::Full);
+        let image = bench.wait().image.expect("decoded");
+        assert_eq!(*image, ramp(2, 4));
+        std::fs::remove_file(bench.folder.path().join("1.png")).expect("removed");
+        bench.request(1, Kind::Full);
+        let again = bench.wait().image.expect("still in memory");
+        assert!(Arc::ptr_eq(&image, &again));
+        bench.loader.forget(ImageId(1));
+        assert!(bench.loader.full(ImageId(1)).is_none());
+    }
+
+    #[test]
+    fn a_thumbnail_is_kept_for_the_next_time() {
+        let bench = bench(1, 1);
+        bench.request(0, Kind::Thumbnail);
+        let small = bench.wait().image.expect("decoded");
+        let path = bench.folder.path().join("0.png");
+        let content = digest(&std::fs::read(&path).expect("read"));
+        assert_eq!(bench.thumbnails.get(&content).as_ref(), Some(&*small));
+        std::fs::remove_file(&path).expect("removed");
+        bench.loader.request(Request {
+            id: ImageId(0),
+            path,
+            content: Some(content),
+            kind: Kind::Thumbnail,
+        });
+        assert_eq!(bench.wait().image, Ok(small));
+    }
+
+    #[test]
+    fn a_failure_is_told_again_without_reading_until_forgotten() {
+        let bench = bench(0, 1);
+        let path = bench.folder.path().join("0.png");
+        bench.request(0, Kind::Thumbnail);
+        let text = bench.wait().image.expect_err("not there");
+        assert!(text.contains("0.png"), "{text}");
+        std::fs::write(path, png(&ramp(3, 3))).expect("written");
+        bench.request(0, Kind::Full);
+        assert_eq!(bench.wait().image, Err(text));
+        bench.loader.forget(ImageId(0));
+        bench.request(0, Kind::Full);
+        assert!(bench.wait().image.is_ok());
+    }
+
+    #[test]
+    fn closing_drops_what_waits() {
+        let bench = bench(3, 1);
+        hold(&bench);
+        for i in 0..3 {
+            bench.request(i, Kind::Full);
+        }
+        drop(bench.loader);
+        assert!(bench.wakes.try_recv().is_err(), "nothing was loaded");
     }
 }

@@ -16,6 +16,8 @@ mod parallel;
 mod pixels;
 mod resize;
 mod scan;
+#[cfg(test)]
+mod testing;
 mod thumbnails;
 
 pub use decode::{Decoded, Facts, Gray, ImageError, decode, decode_gray, open_gray, read_file};

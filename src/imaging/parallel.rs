@@ -99,7 +99,7 @@ mod tests {
         let result = for_each(
             "stop",
             2,
-            &vec![(); 100_000],
+            &[(); 100_000],
             &ctx,
             |()| (),
             |(), ()| {

@@ -164,3 +164,107 @@ fn make(path: &Path, content: &Digest, size_px: u32) -> Result<Box<[u8]>, String
 fn square(size_px: u32) -> usize {
     size_px as usize * size_px as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::imaging::{
+        open_gray,
+        testing::{png, ramp},
+    };
+    use crate::jobs::StopReason;
+
+    type Images = Vec<(ImageId, PathBuf, Digest)>;
+
+    fn images(folder: &Path, n: u32) -> Images {
+        let image = |i| {
+            let path = folder.join(format!("{i}.png"));
+            let bytes = png(&ramp(i + 20, 30));
+            fs::write(&path, &bytes).expect("written");
+            (ImageId(i), path, digest(&bytes))
+        };
+        (0..n).map(image).collect()
+    }
+
+    fn check(cache: &PixelCache, images: &Images) {
+        for (id, path, content) in images {
+            let expected = resize(&open_gray(path).expect("opened"), 24, 24).pixels;
+            assert_eq!(cache.get(content), Some(&expected[..]), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn pixels_are_made_once_and_found_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let images = images(folder.path(), 150);
+        let cache_folder = folder.path().join("cache");
+        let ctx = JobContext::detached();
+        let mut cache = PixelCache::open(&cache_folder, 24);
+        assert_eq!((cache.size_px(), cache.get(&images[0].2)), (24, None));
+        let summary = cache.fill(&images[..50], &ctx).expect("filled");
+        assert_eq!((summary.made, summary.failed), (50, Vec::new()));
+        drop(cache);
+        let mut cache = PixelCache::open(&cache_folder, 24);
+        let summary = cache.fill(&images, &ctx).expect("filled");
+        assert_eq!(summary.made, 100);
+        assert_eq!(ctx.progress.get().fraction(), 1.0);
+        check(&cache, &images);
+        assert!(
+            PixelCache::open(&cache_folder, 25)
+                .get(&images[0].2)
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn failures_are_told_in_order_and_the_others_made() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut images = images(folder.path(), 5);
+        fs::remove_file(&images[1].1).expect("removed");
+        fs::write(&images[3].1, png(&ramp(1, 1))).expect("replaced");
+        let bytes = b"BM, said the owl";
+        fs::write(&images[4].1, bytes).expect("replaced");
+        images[4].2 = digest(bytes);
+        let mut cache = PixelCache::open(&folder.path().join("cache"), 24);
+        let summary = cache
+            .fill(&images, &JobContext::detached())
+            .expect("filled");
+        assert_eq!(summary.made, 2);
+        let failed: Vec<u32> = summary.failed.iter().map(|(id, _)| id.0).collect();
+        assert_eq!(failed, [1, 3, 4]);
+        let words = [
+            "1.png is not there",
+            "3.png has changed",
+            "4.png is damaged",
+        ];
+        for ((_, text), words) in summary.failed.iter().zip(words) {
+            assert!(text.contains(words), "{text}");
+        }
+        check(&cache, &vec![images[0].clone(), images[2].clone()]);
+    }
+
+    #[test]
+    fn without_a_folder_pixels_live_in_memory() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let images = images(folder.path(), 3);
+        let mut cache = PixelCache::open(&images[0].1, 24);
+        assert!(cache.problem().is_some_and(|text| text.contains("0.png")));
+        let ctx = JobContext::detached();
+        assert_eq!(cache.fill(&images, &ctx).expect("filled").made, 3);
+        assert_eq!(cache.fill(&images, &ctx).expect("filled").made, 0);
+        check(&cache, &images);
+    }
+
+    #[test]
+    fn a_stopped_fill_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let images = images(folder.path(), 3);
+        let ctx = JobContext::detached();
+        ctx.control.stop(StopReason::Cancelled);
+        let mut cache = PixelCache::open(&folder.path().join("cache"), 24);
+        let result = cache.fill(&images, &ctx);
+        assert!(matches!(result, Err(WorkError::Stopped)));
+    }
+}

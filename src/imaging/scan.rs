@@ -162,3 +162,173 @@ fn wants_thumbnail(found: &Result<Facts, String>, thumbnails: &ThumbnailStore) -
         .as_ref()
         .is_ok_and(|facts| thumbnails.keeps() && !thumbnails.contains(&facts.content))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, fs};
+
+    use super::*;
+    use crate::{
+        imaging::testing::{png, ramp},
+        jobs::StopReason,
+        storage::digest,
+    };
+
+    type Found = BTreeMap<u32, Result<Facts, String>>;
+
+    struct Folder {
+        folder: tempfile::TempDir,
+        images: Vec<(ImageId, PathBuf)>,
+    }
+
+    /// A folder of these files; the last is listed and not there.
+    fn folder(files: &[&[u8]]) -> Folder {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut images = Vec::new();
+        for (i, bytes) in files.iter().enumerate() {
+            let path = folder.path().join(format!("{i}.png"));
+            fs::write(&path, bytes).expect("written");
+            images.push((ImageId::from(i), path));
+        }
+        images.push((ImageId::from(files.len()), folder.path().join("gone.png")));
+        Folder { folder, images }
+    }
+
+    impl Folder {
+        fn cache(&self) -> PathBuf {
+            self.folder.path().join("cache")
+        }
+
+        fn scan_into(&self, cache: &Path) -> (Found, ScanSummary) {
+            let thumbnails = ThumbnailStore::open(cache);
+            let mut found = Found::new();
+            let mut emit = |batch: Scanned| {
+                for (id, result) in batch {
+                    assert!(found.insert(id.0, result).is_none(), "{id:?} came twice");
+                }
+            };
+            let ctx = JobContext::detached();
+            let summary = scan(&self.images, cache, &thumbnails, &ctx, &mut emit);
+            (found, summary.expect("not stopped"))
+        }
+    }
+
+    #[test]
+    fn good_and_bad_images_are_found_once_each_and_known_the_next_time() {
+        let good = png(&ramp(300, 200));
+        let there = folder(&[
+            &good,
+            &good[..good.len() / 2],
+            b"",
+            b"hello",
+            &png(&ramp(5, 5)),
+        ]);
+        let (found, summary) = there.scan_into(&there.cache());
+        let expected = ScanSummary {
+            images: 6,
+            known: 0,
+            failed: 4,
+            cache_problem: None,
+        };
+        assert_eq!(summary, expected);
+        let facts = found[&0].as_ref().expect("good");
+        assert_eq!(
+            (facts.width, facts.height, facts.content),
+            (300, 200, digest(&good))
+        );
+        for (i, words) in [
+            (1, "cut short"),
+            (2, "0 bytes"),
+            (3, "not an image"),
+            (5, "not there"),
+        ] {
+            let text = found[&i].as_ref().expect_err("bad");
+            assert!(text.contains(words), "{text}");
+            assert!(
+                text.contains(&*there.images[i as usize].1.to_string_lossy()),
+                "{text}"
+            );
+        }
+        let thumbnails = ThumbnailStore::open(&there.cache());
+        let small = thumbnails.get(&digest(&good)).expect("made");
+        assert_eq!((small.width, small.height), (160, 107));
+        drop(thumbnails);
+
+        let (again, summary) = there.scan_into(&there.cache());
+        assert_eq!(again, found);
+        assert_eq!(
+            summary,
+            ScanSummary {
+                known: 5,
+                ..expected
+            }
+        );
+    }
+
+    #[test]
+    fn only_what_changed_or_lost_its_thumbnail_is_read_again() {
+        let there = folder(&[&png(&ramp(30, 20)), &png(&ramp(40, 20))]);
+        there.scan_into(&there.cache());
+        fs::write(&there.images[1].1, png(&ramp(50, 20))).expect("replaced");
+        let (found, summary) = there.scan_into(&there.cache());
+        assert_eq!(summary.known, 1);
+        assert_eq!(found[&1].as_ref().expect("good").width, 50);
+
+        for file in fs::read_dir(there.cache()).expect("listed") {
+            let path = file.expect("listed").path();
+            if path.to_string_lossy().contains("thumbnails") {
+                fs::remove_file(path).expect("removed");
+            }
+        }
+        assert_eq!(there.scan_into(&there.cache()).1.known, 0);
+        assert_eq!(there.scan_into(&there.cache()).1.known, 2);
+    }
+
+    #[test]
+    fn without_a_cache_it_goes_on_and_says_so() {
+        let there = folder(&[&png(&ramp(30, 20))]);
+        let no_folder = there.images[0].1.join("cache");
+        for _ in 0..2 {
+            let (found, summary) = there.scan_into(&no_folder);
+            assert!(found[&0].is_ok());
+            assert_eq!(summary.known, 0);
+            let problem = summary.cache_problem.expect("said");
+            assert!(problem.contains("0.png"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_stopped_scan_keeps_what_it_has() {
+        let files: Vec<Vec<u8>> = (1..400).map(|i| png(&ramp(i, 3))).collect();
+        let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
+        let there = folder(&files);
+        let ctx = JobContext::detached();
+        let mut emitted = 0;
+        let result = scan(
+            &there.images,
+            &there.cache(),
+            &ThumbnailStore::open(&there.cache()),
+            &ctx,
+            &mut |batch| {
+                emitted += batch.iter().filter(|(_, found)| found.is_ok()).count();
+                if emitted > 0 {
+                    ctx.control.stop(StopReason::Closing);
+                }
+            },
+        );
+        assert!(matches!(result, Err(WorkError::Stopped)));
+        assert!((1..files.len()).contains(&emitted), "{emitted}");
+        let (found, summary) = there.scan_into(&there.cache());
+        assert_eq!(found.len(), there.images.len());
+        assert_eq!(summary.known, emitted);
+    }
+
+    #[test]
+    fn an_empty_list_is_scanned() {
+        let none = Folder {
+            images: Vec::new(),
+            ..folder(&[])
+        };
+        assert_eq!(none.scan_into(&none.cache()), Default::default());
+    }
+}

@@ -383,8 +383,8 @@ impl BrowseView {
         });
         ui.data_mut(|data| {
             data.insert_temp(
-                egui::Id::new("gallery scroll"),
-                (output.state.offset().y, output.inner_rect.height()),
+                egui::Id::unique("gallery scroll"),
+                (output.state.clamped_offset().y, output.inner_rect.height()),
             );
         });
         if let Some(place) = clicked {
@@ -397,7 +397,7 @@ impl BrowseView {
     /// Scrolls as little as needed to bring a row into view.
     fn reveal(&self, ui: &Ui, area: ScrollArea, row: usize, side: f32) -> ScrollArea {
         let seen: Option<(f32, f32)> =
-            ui.data(|data| data.get_temp(egui::Id::new("gallery scroll")));
+            ui.data(|data| data.get_temp(egui::Id::unique("gallery scroll")));
         let Some((offset, height)) = seen else {
             return area;
         };

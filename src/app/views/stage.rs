@@ -57,7 +57,7 @@ impl Stage {
         let response = ui.interact(rect, id, Sense::click_and_drag());
         let key = &cx.session.entry(image).key;
         response.widget_info(|| {
-            egui::WidgetInfo::labeled(egui::WidgetType::Image, true, format!("Image {key}"))
+            egui::WidgetInfo::labeled(egui::Role::Image, true, format!("Image {key}"))
         });
         let painter = ui.painter_at(rect);
         painter.rect_filled(rect, 6.0, cx.palette.stage);

@@ -2,7 +2,7 @@
 
 use egui::{
     Align, Align2, Color32, CornerRadius, Frame, Layout, Margin, Response, RichText, Sense, Stroke,
-    StrokeKind, Ui, Vec2, WidgetInfo, WidgetText, WidgetType, vec2,
+    StrokeKind, Ui, Vec2, Role, WidgetInfo, WidgetText, vec2,
 };
 
 use crate::app::command::Action;
@@ -111,7 +111,7 @@ pub fn chip(ui: &mut Ui, palette: &Palette, text: impl Into<WidgetText>, active:
     let size = vec2(galley.size().x + 20.0, 24.0);
     let (rect, response) = ui.allocate_exact_size(size, Sense::click());
     response
-        .widget_info(|| WidgetInfo::selected(WidgetType::Button, ui.is_enabled(), active, &plain));
+        .widget_info(|| WidgetInfo::selected(Role::Button, ui.is_enabled(), active, &plain));
     let fill = match (active, response.hovered()) {
         (true, _) => palette.tint(palette.accent, 0.16),
         (false, true) => palette.raised,
@@ -157,7 +157,7 @@ pub fn icon_button(
 ) -> Response {
     let (rect, response) = ui.allocate_exact_size(Vec2::splat(26.0), Sense::click());
     response
-        .widget_info(|| WidgetInfo::selected(WidgetType::Button, ui.is_enabled(), active, name));
+        .widget_info(|| WidgetInfo::selected(Role::Button, ui.is_enabled(), active, name));
     if active || response.hovered() {
         ui.painter().rect_filled(rect, 6.0, palette.raised);
     }

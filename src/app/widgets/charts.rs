@@ -1,6 +1,6 @@
 //! Small charts that double as filters.
 
-use egui::{Align2, Color32, Rect, Response, Sense, Ui, WidgetInfo, WidgetType, pos2, vec2};
+use egui::{Align2, Color32, Rect, Response, Sense, Ui, Role, WidgetInfo, pos2, vec2};
 
 use crate::app::theme::{self, Palette};
 
@@ -52,7 +52,7 @@ fn bar_row(ui: &mut Ui, palette: &Palette, bar: &Bar, share: f32, dim: bool) -> 
     let (rect, response) = ui.allocate_exact_size(size, Sense::click());
     response.widget_info(|| {
         let text = format!("{}: {}", bar.name, bar.count);
-        WidgetInfo::selected(WidgetType::Button, true, bar.active, text)
+        WidgetInfo::selected(Role::Button, true, bar.active, text)
     });
     let painter = ui.painter_at(rect);
     if bar.active || response.hovered() {
@@ -162,7 +162,7 @@ pub fn table(
             let response = ui.interact(place, id, Sense::click());
             response.widget_info(|| {
                 let text = format!("{name} x {column}: {count}");
-                WidgetInfo::labeled(WidgetType::Button, true, text)
+                WidgetInfo::labeled(Role::Button, true, text)
             });
             let share = (count as f32 / most as f32).sqrt();
             painter.rect_filled(place, 3.0, palette.tint(palette.accent, 0.06 + 0.4 * share));

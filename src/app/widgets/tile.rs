@@ -45,7 +45,7 @@ pub fn tile(
             Some((class, _)) => format!("{key}, {class}"),
             None => key.clone(),
         };
-        egui::WidgetInfo::selected(egui::WidgetType::Button, true, look.selected, text)
+        egui::WidgetInfo::selected(egui::Role::Button, true, look.selected, text)
     });
     let p = cx.palette;
     let painter = ui.painter_at(rect.expand(3.0));

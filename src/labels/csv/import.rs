@@ -79,7 +79,7 @@ pub enum ImportProblem {
     },
     /// More or fewer cells than the header has.
     #[error(
-        "line {line}: {file}: {found} cells where the first line has {expected}: correct the row, or quote a cell that contains the separator"
+        "line {line}: {file}: the row does not have the {expected} cells of the first line but {found}: correct the row, or quote a cell that contains the separator"
     )]
     RowLength {
         /// The line.

@@ -104,7 +104,10 @@ fn bad_rows_are_reported_with_their_line_and_good_ones_still_read() {
         said[2].contains("\"Gut\"") && said[2].contains("Boucle plate"),
         "{said:?}"
     );
-    assert!(said[3].contains("1 cells"), "{said:?}");
+    assert!(
+        said[3].contains("the 2 cells of the first line but 1"),
+        "{said:?}"
+    );
     assert!(
         said[5].contains("c.png is GOOD here but Drift on line 7"),
         "{said:?}"

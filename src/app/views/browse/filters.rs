@@ -78,7 +78,7 @@ pub(super) fn toolbar(ui: &mut Ui, cx: &ViewContext<'_>, filter: &mut Filter, fo
 fn search(ui: &mut Ui, cx: &ViewContext<'_>, filter: &mut Filter, focus: bool) {
     let p = cx.palette;
     let field = egui::TextEdit::singleline(&mut filter.text)
-        .id(egui::Id::new("search"))
+        .id(egui::Id::unique("search"))
         .hint_text("file name")
         .desired_width(110.0)
         .prefix(Icon::Search.image(13.0, p.muted))

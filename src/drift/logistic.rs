@@ -1,0 +1,338 @@
+//! Binary logistic regression.
+
+use serde::{Deserialize, Serialize};
+
+use super::DriftError;
+use super::embedding::check_dim;
+use super::linalg::{Cholesky, dot64};
+
+/// Newton steps at most; a dozen is usual.
+const STEPS: usize = 100;
+/// The largest slope accepted as flat, relative to the total weight of the images.
+const TOLERANCE: f64 = 1e-12;
+
+/// How to fit, in scikit-learn's terms.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogisticOptions {
+    /// Inverse strength of the L2 penalty, above 0.
+    pub c: f64,
+    /// Whether each kind weighs the same in sum (`class_weight="balanced"`).
+    pub balanced: bool,
+}
+
+impl Default for LogisticOptions {
+    /// scikit-learn's strength, both kinds balanced: drift is rare.
+    fn default() -> Self {
+        Self {
+            c: 1.0,
+            balanced: true,
+        }
+    }
+}
+
+/// L2-penalised logistic regression; the intercept is not penalised. The minimum of
+/// `|w|²/2 + C Σ sᵢ log(1 + exp(-yᵢ (w·xᵢ + b)))`, found by Newton's method with a line search
+/// (iteratively reweighted least squares): scikit-learn's `LogisticRegression`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogisticRegression {
+    /// One weight per feature.
+    pub coefficients: Vec<f64>,
+    /// Log-odds at the origin.
+    pub intercept: f64,
+}
+
+/// The weighted images, one row of features each with a 1 appended for the intercept.
+struct Problem<'a> {
+    rows: &'a [f64],
+    width: usize,
+    positive: &'a [bool],
+    /// Penalty-free weight of a (negative, positive) image: `C s`.
+    weights: [f64; 2],
+}
+
+impl LogisticRegression {
+    /// Fits to rows of `dim` features; `positive` has one entry per row.
+    ///
+    /// # Errors
+    /// [`DriftError::NoLabels`], [`DriftError::NoDriftLabelled`], [`DriftError::NoRegularLabelled`],
+    /// [`DriftError::LengthMismatch`], [`DriftError::NoEmbeddings`], [`DriftError::NonFinite`],
+    /// [`DriftError::BadRegularisation`].
+    pub fn fit(
+        features: &[f64],
+        dim: usize,
+        positive: &[bool],
+        options: &LogisticOptions,
+    ) -> Result<Self, DriftError> {
+        if dim == 0 {
+            return Err(DriftError::NoEmbeddings);
+        }
+        if features.len() != dim * positive.len() {
+            return Err(DriftError::LengthMismatch {
+                rows: features.len() / dim,
+                labels: positive.len(),
+            });
+        }
+        let drift = positive.iter().filter(|p| **p).count();
+        let regular = positive.len() - drift;
+        match (drift, regular) {
+            (0, 0) => return Err(DriftError::NoLabels),
+            (0, _) => return Err(DriftError::NoDriftLabelled { regular }),
+            (_, 0) => return Err(DriftError::NoRegularLabelled { drift }),
+            _ => {}
+        }
+        if let Some(at) = features.iter().position(|v| !v.is_finite()) {
+            return Err(DriftError::NonFinite { row: at / dim });
+        }
+        let c = options.c;
+        if !(c > 0.0 && c.is_finite()) {
+            return Err(DriftError::BadRegularisation { c });
+        }
+        let weight = |count: usize| {
+            if options.balanced {
+                c * positive.len() as f64 / (2.0 * count as f64)
+            } else {
+                c
+            }
+        };
+        let mut rows = Vec::with_capacity(features.len() + positive.len());
+        for row in features.chunks_exact(dim) {
+            rows.extend_from_slice(row);
+            rows.push(1.0);
+        }
+        let mut solution = Problem {
+            rows: &rows,
+            width: dim + 1,
+            positive,
+            weights: [weight(regular), weight(drift)],
+        }
+        .solve();
+        let intercept = solution.pop().expect("one weight more than features");
+        Ok(Self {
+            coefficients: solution,
+            intercept,
+        })
+    }
+
+    /// Log-odds of drift.
+    ///
+    /// # Errors
+    /// [`DriftError::DimensionMismatch`].
+    pub fn decision(&self, row: &[f64]) -> Result<f64, DriftError> {
+        check_dim(self.coefficients.len(), row.len())?;
+        Ok(dot64(&self.coefficients, row) + self.intercept)
+    }
+
+    /// Probability of drift, in `[0, 1]`.
+    ///
+    /// # Errors
+    /// [`DriftError::DimensionMismatch`].
+    pub fn predict_proba(&self, row: &[f64]) -> Result<f64, DriftError> {
+        Ok(sigmoid(self.decision(row)?))
+    }
+}
+
+/// `1 / (1 + exp(-z))` without overflow.
+fn sigmoid(z: f64) -> f64 {
+    if z >= 0.0 {
+        1.0 / (1.0 + (-z).exp())
+    } else {
+        z.exp() / (1.0 + z.exp())
+    }
+}
+
+/// `log(1 + exp(z))` without overflow.
+fn softplus(z: f64) -> f64 {
+    z.max(0.0) + (-z.abs()).exp().ln_1p()
+}
+
+impl Problem<'_> {
+    fn images(&self) -> impl Iterator<Item = (&[f64], bool, f64)> {
+        self.rows
+            .chunks_exact(self.width)
+            .zip(self.positive)
+            .map(|(row, positive)| (row, *positive, self.weights[usize::from(*positive)]))
+    }
+
+    fn penalty(&self, w: &[f64]) -> f64 {
+        let free = &w[..self.width - 1];
+        dot64(free, free) / 2.0
+    }
+
+    fn objective(&self, w: &[f64]) -> f64 {
+        self.penalty(w)
+            + self
+                .images()
+                .map(|(row, positive, weight)| {
+                    let z = dot64(row, w);
+                    weight * softplus(if positive { -z } else { z })
+                })
+                .sum::<f64>()
+    }
+
+    /// Slope and the lower triangle of the curvature.
+    fn derivatives(&self, w: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let width = self.width;
+        let mut slope = w.to_vec();
+        slope[width - 1] = 0.0;
+        let mut curvature = vec![0.0; width * width];
+        for i in 0..width - 1 {
+            curvature[i * width + i] = 1.0;
+        }
+        for (row, positive, weight) in self.images() {
+            let p = sigmoid(dot64(row, w));
+            let residual = weight * (p - f64::from(u8::from(positive)));
+            let bend = weight * p * (1.0 - p);
+            for (i, x) in row.iter().enumerate() {
+                slope[i] += residual * x;
+                let scaled = bend * x;
+                let line = &mut curvature[i * width..][..=i];
+                for (cell, y) in line.iter_mut().zip(row) {
+                    *cell += scaled * y;
+                }
+            }
+        }
+        (slope, curvature)
+    }
+
+    fn solve(&self) -> Vec<f64> {
+        let width = self.width;
+        let mut w = vec![0.0; width];
+        let mut value = self.objective(&w);
+        let total: f64 = self.images().map(|(_, _, weight)| weight).sum();
+        for _ in 0..STEPS {
+            let (slope, mut curvature) = self.derivatives(&w);
+            if slope.iter().all(|s| s.abs() <= TOLERANCE * total.max(1.0)) {
+                break;
+            }
+            // Where every image is answered with certainty the intercept has no curvature of its own.
+            let mut ridge = 1e-12;
+            let factor = loop {
+                if let Some(factor) = Cholesky::new(curvature.clone(), width) {
+                    break factor;
+                }
+                for i in 0..width {
+                    curvature[i * width + i] += ridge;
+                }
+                ridge *= 10.0;
+            };
+            let mut step = slope.clone();
+            factor.solve(&mut step);
+            let gain = dot64(&slope, &step);
+            let improved = std::iter::successors(Some(1.0_f64), |t| Some(t / 2.0))
+                .take(40)
+                .map(|t| {
+                    let moved: Vec<f64> = w.iter().zip(&step).map(|(w, s)| w - t * s).collect();
+                    let value = self.objective(&moved);
+                    (t, moved, value)
+                })
+                .find(|(t, _, reached)| *reached <= value - 1e-4 * t * gain);
+            let Some((_, moved, reached)) = improved else {
+                // No step helps any more: the minimum, to rounding. The last Newton step still
+                // brings the slope closer to zero than the objective can resolve.
+                if gain.abs() <= 1e-9 * value.abs() {
+                    for (w, s) in w.iter_mut().zip(&step) {
+                        *w -= s;
+                    }
+                }
+                break;
+            };
+            w = moved;
+            value = reached;
+        }
+        w
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fit(x: &[f64], dim: usize, y: &[bool]) -> Result<LogisticRegression, DriftError> {
+        LogisticRegression::fit(x, dim, y, &LogisticOptions::default())
+    }
+
+    #[test]
+    fn missing_labels_are_named() {
+        let says = |y: &[bool], text: &str| {
+            let x = vec![0.0; y.len()];
+            let e = fit(&x, 1, y).expect_err("one kind at most").to_string();
+            assert!(e.contains(text), "{e}");
+        };
+        says(&[], "no image is labelled yet");
+        says(
+            &[false, false],
+            "no drift image is labelled yet (2 regular are)",
+        );
+        says(&[true], "no regular image is labelled yet (1 drift are)");
+    }
+
+    #[test]
+    fn wrong_input_is_refused() {
+        let y = [true, false];
+        assert!(matches!(
+            fit(&[1.0], 1, &y),
+            Err(DriftError::LengthMismatch { .. })
+        ));
+        assert_eq!(
+            fit(&[1.0, f64::NAN], 1, &y),
+            Err(DriftError::NonFinite { row: 1 })
+        );
+        let options = LogisticOptions {
+            c: 0.0,
+            balanced: false,
+        };
+        let refused = LogisticRegression::fit(&[1.0, 2.0], 1, &y, &options);
+        assert_eq!(refused, Err(DriftError::BadRegularisation { c: 0.0 }));
+    }
+
+    #[test]
+    fn hostile_scales_still_converge() {
+        let y = [true, true, false, false, false];
+        for scale in [1e-12, 1e6, 1e12] {
+            for c in [1e-6, 1.0, 1e9] {
+                let x: Vec<f64> = [3.0, 2.0, -1.0, 0.5, -2.0].map(|v| v * scale).to_vec();
+                let options = LogisticOptions { c, balanced: true };
+                let m = LogisticRegression::fit(&x, 1, &y, &options).expect("both kinds");
+                assert!(
+                    m.coefficients[0] >= 0.0 && m.intercept.is_finite(),
+                    "{scale} {c} {m:?}"
+                );
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_slope_vanishes_at_the_solution(
+            rows in prop::collection::vec((prop::array::uniform3(-3.0..3.0_f64), any::<bool>()), 2..30),
+            c in 0.01..100.0_f64, balanced: bool,
+        ) {
+            let x: Vec<f64> = rows.iter().flat_map(|r| r.0).collect();
+            let mut y: Vec<bool> = rows.iter().map(|r| r.1).collect();
+            y[0] = true;
+            y[1] = false;
+            let options = LogisticOptions { c, balanced };
+            let m = LogisticRegression::fit(&x, 3, &y, &options).expect("both kinds");
+            let drift = y.iter().filter(|y| **y).count() as f64;
+            let n = y.len() as f64;
+            let mut slope = m.coefficients.clone();
+            slope.push(0.0);
+            for (row, y) in x.chunks_exact(3).zip(&y) {
+                let p = m.predict_proba(row).expect("same width");
+                prop_assert!((0.0..=1.0).contains(&p));
+                let s = match (balanced, y) {
+                    (false, _) => 1.0,
+                    (true, true) => n / (2.0 * drift),
+                    (true, false) => n / (2.0 * (n - drift)),
+                };
+                let residual = c * s * (p - f64::from(u8::from(*y)));
+                for (slope, x) in slope.iter_mut().zip(row.iter().chain([&1.0])) {
+                    *slope += residual * x;
+                }
+            }
+            prop_assert!(slope.iter().all(|s| s.abs() < 1e-6 * (1.0 + c * n)), "{slope:?}");
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! The window, driven by its accessibility tree as a user would drive it.
+#![cfg(feature = "kittest")]
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use driftscope::app::App;
+use driftscope::app::command::{Action, Command, View};
+use driftscope::domain::{ClassId, ImageId, Label};
+use egui::{Key, Modifiers};
+use egui_kittest::Harness;
+use egui_kittest::kittest::{NodeT as _, Queryable as _};
+use tempfile::TempDir;
+
+const CLASSES: [&str; 3] = ["0_GOOD", "1_Flat loop", "2_Missing"];
+const EACH: usize = 8;
+
+/// A data set of class folders with small pictures, each with a stripe of its own, and some without a
+/// label.
+fn data_set() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (c, class) in CLASSES.iter().enumerate() {
+        let dir = folder.path().join("set").join(class);
+        std::fs::create_dir_all(&dir).unwrap();
+        for i in 0..EACH {
+            picture(&dir.join(format!("{c}{i:02}.png")), c * EACH + i);
+        }
+    }
+    folder
+}
+
+fn picture(path: &Path, seed: usize) {
+    let image = image::GrayImage::from_fn(96, 72, |x, y| {
+        let stripe = (x as usize + 2 * y as usize + seed * 5) / 12 % 2;
+        let ramp = (x + y) as usize / 2;
+        image::Luma([u8::try_from((stripe * 120 + ramp + seed).min(255)).unwrap()])
+    });
+    image.save(path).unwrap();
+}
+
+struct Window {
+    harness: Harness<'static, App>,
+    folder: TempDir,
+}
+
+impl Window {
+    fn new() -> Self {
+        Self::on(data_set(), "set")
+    }
+
+    fn on(folder: TempDir, name: &str) -> Self {
+        let settings = folder.path().join("settings.toml");
+        let mut app: Option<App> = None;
+        let ctx_app = move |ctx: &egui::Context| App::new(ctx, Some(settings.clone()));
+        let context = egui::Context::default();
+        let state = app.take().unwrap_or_else(|| ctx_app(&context));
+        drop(context);
+        let mut first = true;
+        let settings = folder.path().join("settings.toml");
+        let mut harness = Harness::builder()
+            .with_size([1280.0, 720.0])
+            .with_step_dt(1.0 / 30.0)
+            .build_ui_state(
+                move |ui, app: &mut App| {
+                    // The app belongs to the harness's own context.
+                    if std::mem::take(&mut first) {
+                        *app = App::new(ui.ctx(), Some(settings.clone()));
+                    }
+                    let ctx = ui.ctx().clone();
+                    app.logic(&ctx);
+                    app.paint(ui);
+                },
+                state,
+            );
+        harness.step();
+        let path = folder.path().join(name);
+        harness.state().commands().send(Command::Open(path));
+        let mut window = Self { harness, folder };
+        window.until("opened", |app| app.session().is_some() || !app.notices().is_empty());
+        window.settle();
+        window
+    }
+
+    /// Steps until the program says so; fails after a generous while.
+    fn until(&mut self, what: &str, done: impl Fn(&App) -> bool) {
+        let start = Instant::now();
+        loop {
+            self.harness.step();
+            if done(self.harness.state()) {
+                return;
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "waiting: {what}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Waits for threads, then for the picture to come to rest.
+    fn settle(&mut self) {
+        self.until("idle", App::is_idle);
+        for _ in 0..12 {
+            std::thread::sleep(Duration::from_millis(4));
+            self.harness.step();
+        }
+    }
+
+    fn press(&mut self, key: Key) {
+        self.press_with(Modifiers::NONE, key);
+    }
+
+    fn press_with(&mut self, modifiers: Modifiers, key: Key) {
+        self.harness.key_press_modifiers(modifiers, key);
+        self.harness.step();
+        self.settle();
+    }
+
+    fn click(&mut self, label: &str) {
+        self.harness.get_by_label(label).click();
+        self.settle();
+    }
+
+    fn click_with(&mut self, modifiers: Modifiers, label: &str) {
+        self.harness.get_by_label(label).click_modifiers(modifiers);
+        self.settle();
+    }
+
+    fn app(&self) -> &App {
+        self.harness.state()
+    }
+
+    fn label(&self, image: u32) -> Option<Label> {
+        self.app().session().unwrap().label(ImageId(image))
+    }
+
+    fn hand(&self, image: u32) -> Option<Label> {
+        self.app().session().unwrap().hand_label(ImageId(image))
+    }
+
+    fn current(&self) -> Option<u32> {
+        self.app().walk().unwrap().current().map(|i| i.0)
+    }
+
+    fn shows(&self, text: &str) -> bool {
+        self.harness.query_by_label_contains(text).is_some()
+    }
+}
+
+fn class(index: usize) -> Option<Label> {
+    Some(Label::Class(ClassId::from(index)))
+}
+
+#[test]
+fn a_label_is_given_by_key_undone_and_done_again() {
+    let mut window = Window::new();
+    window.press_with(Modifiers::COMMAND, Key::Num2);
+    assert_eq!(window.app().view(), View::Label);
+    assert_eq!(window.current(), Some(0));
+    window.press(Key::Num2);
+    assert_eq!((window.hand(0), window.current()), (class(2), Some(1)));
+    window.press(Key::Num1);
+    assert_eq!((window.hand(1), window.current()), (class(1), Some(2)));
+    window.press(Key::Backspace);
+    assert_eq!((window.hand(1), window.current()), (None, Some(1)));
+    window.press_with(Modifiers::COMMAND | Modifiers::SHIFT, Key::Z);
+    assert_eq!((window.hand(1), window.current()), (class(1), Some(1)));
+    window.press_with(Modifiers::COMMAND, Key::Z);
+    window.press_with(Modifiers::COMMAND, Key::Z);
+    assert_eq!((window.hand(0), window.current()), (None, Some(0)));
+    assert_eq!(window.label(0), class(0), "the file's label is back");
+}
+
+#[test]
+fn keys_typed_while_a_label_is_saved_go_to_the_images_that_follow() {
+    let mut window = Window::new();
+    window.press_with(Modifiers::COMMAND, Key::Num2);
+    // All in one frame, faster than any disk.
+    for key in [Key::Num0, Key::Num1, Key::Space, Key::Num2] {
+        window.harness.key_press(key);
+    }
+    window.harness.step();
+    window.until("four answers", |app| app.walk().unwrap().position() == 4);
+    assert_eq!(window.hand(0), class(0));
+    assert_eq!(window.hand(1), class(1));
+    assert_eq!(window.hand(2), None, "skipped");
+    assert_eq!(window.hand(3), class(2));
+}
+
+#[test]
+fn labels_survive_closing_and_opening_again() {
+    let mut window = Window::new();
+    window.press_with(Modifiers::COMMAND, Key::Num2);
+    window.press(Key::Num1);
+    window.press_with(Modifiers::COMMAND, Key::W);
+    assert!(window.app().session().is_none());
+    assert!(window.shows("Open a folder"));
+    let folder = window.folder;
+    drop(window.harness);
+    let again = Window::on(folder, "set");
+    assert_eq!(again.hand(0), class(1));
+    assert!(again.app().session().unwrap().can_undo);
+}
+
+#[test]
+fn drift_mode_gives_drift_and_regular() {
+    let mut window = Window::new();
+    window.press_with(Modifiers::COMMAND, Key::Num2);
+    window.press(Key::M);
+    window.press(Key::Num1);
+    window.press(Key::Num0);
+    window.press(Key::Num3);
+    assert_eq!(window.hand(0), class(CLASSES.len()));
+    assert_eq!(window.hand(1), Some(Label::Regular));
+    assert_eq!(window.hand(2), None);
+    assert!(window.shows("In drift mode 1 is drift"));
+    window.press(Key::M);
+    window.press(Key::X);
+    window.press(Key::P);
+    assert_eq!(window.hand(2), class(CLASSES.len()));
+    assert_eq!(window.hand(3), Some(Label::Regular));
+}
+
+#[test]
+fn one_key_labels_a_selection_as_one_step() {
+    let mut window = Window::new();
+    window.click("000.png, GOOD");
+    window.click_with(Modifiers::SHIFT, "003.png, GOOD");
+    window.press(Key::Num2);
+    for image in 0..4 {
+        assert_eq!(window.hand(image), class(2));
+    }
+    assert_eq!(window.hand(4), None);
+    window.press(Key::Backspace);
+    for image in 0..4 {
+        assert_eq!(window.hand(image), None, "undone in one step");
+    }
+}
+
+#[test]
+fn filters_narrow_the_list_and_say_so() {
+    let mut window = Window::new();
+    assert_eq!(window.app().listed().len(), 24);
+    assert!(window.shows("24 images"));
+    window.click("Missing: 8");
+    assert_eq!(window.app().listed().len(), 8);
+    assert!(window.shows("8 of 24"));
+    window.press_with(Modifiers::COMMAND, Key::F);
+    window.harness.get_by_role(egui::accesskit::Role::TextInput).type_text("zzz");
+    window.settle();
+    assert!(window.app().listed().is_empty());
+    assert!(window.shows("No image matches"));
+    window.harness.get_by_label("Clear all filters").focus();
+    let buttons = window.harness.get_all_by_label("Clear all filters");
+    buttons.last().unwrap().click();
+    window.settle();
+    assert_eq!(window.app().listed().len(), 24);
+}
+
+#[test]
+fn a_label_never_makes_the_list_jump() {
+    let mut window = Window::new();
+    window.click("Missing: 8");
+    window.click("200.png, Missing");
+    window.press(Key::Num0);
+    assert_eq!(window.hand(16), class(0));
+    assert_eq!(window.app().listed().len(), 8, "frozen");
+    window.until("said so", |_| true);
+    for _ in 0..40 {
+        window.harness.step();
+    }
+    assert!(window.shows("list changed"));
+    window.click("list changed · refresh");
+    assert_eq!(window.app().listed().len(), 7);
+}
+
+#[test]
+fn the_palette_finds_and_runs_a_command() {
+    let mut window = Window::new();
+    window.press_with(Modifiers::COMMAND, Key::P);
+    assert!(window.shows("Retrain the drift model"));
+    let field = window.harness.get_by_role(egui::accesskit::Role::TextInput);
+    let _ = field;
+    window.harness.event(egui::Event::Text("show lab".to_owned()));
+    window.settle();
+    window.press(Key::Enter);
+    assert_eq!(window.app().view(), View::Label);
+}
+
+#[test]
+fn the_help_sheet_lists_every_command() {
+    let mut window = Window::new();
+    window.harness.set_size(egui::vec2(1280.0, 1200.0));
+    window.press(Key::Questionmark);
+    for row in Action::TABLE {
+        assert!(window.harness.query_by_label(row.text).is_some(), "{}", row.text);
+    }
+    window.press(Key::Escape);
+    assert!(!window.shows("Keys and commands"));
+}
+
+#[test]
+fn what_cannot_be_opened_is_a_sentence_on_the_start_screen() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    for (name, word) in [("empty", "empty"), ("missing", "missing")] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("empty")).unwrap();
+        let window = Window::on(folder, name);
+        assert!(window.app().session().is_none());
+        let notices = window.app().notices().join("\n");
+        assert!(notices.contains(word), "{notices}");
+    }
+}
+
+#[test]
+fn a_second_window_is_read_only_and_keys_say_why() {
+    let mut first = Window::new();
+    first.press_with(Modifiers::COMMAND, Key::Num2);
+    first.press(Key::Num1);
+    let path = first.folder.path().to_owned();
+    let other = tempfile::tempdir().unwrap();
+    link(&path.join("set"), &other.path().join("set"));
+    let mut second = Window::on(other, "set");
+    assert!(second.app().session().unwrap().read_only.is_some());
+    second.press_with(Modifiers::COMMAND, Key::Num2);
+    second.press(Key::Num2);
+    assert_eq!(second.hand(0), class(1), "what the first one saved, unchanged");
+    assert!(second.shows("Labels cannot be changed"));
+}
+
+#[cfg(unix)]
+fn link(from: &PathBuf, to: &PathBuf) {
+    std::os::unix::fs::symlink(from, to).unwrap();
+}
+
+#[test]
+fn an_unreadable_image_is_shown_as_such() {
+    let folder = data_set();
+    std::fs::write(folder.path().join("set/0_GOOD/000.png"), b"").unwrap();
+    let mut window = Window::on(folder, "set");
+    window.press_with(Modifiers::COMMAND, Key::Num2);
+    let facts = window.app().session().unwrap().facts(ImageId(0)).unwrap();
+    assert!(facts.is_err());
+    window.press(Key::Num1);
+    assert_eq!(window.hand(0), class(1), "it can be labelled all the same");
+}
+
+#[test]
+fn any_window_size_is_survived() {
+    let mut window = Window::new();
+    for view in [Key::Num1, Key::Num2, Key::Num3, Key::Num4, Key::Num5] {
+        window.press_with(Modifiers::COMMAND, view);
+        for size in [[0.0, 0.0], [1.0, 1.0], [80.0, 60.0], [300.0, 200.0], [2560.0, 1440.0]] {
+            window.harness.set_size(size.into());
+            window.harness.step();
+            window.harness.step();
+        }
+    }
+}
