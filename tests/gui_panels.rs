@@ -544,8 +544,9 @@ fn several_images_are_labelled_at_once() {
     let name = |image: ImageId| format!("{:04}.png", image.0);
     harness.get_by_label_contains(&name(first[0])).click();
     harness.run();
-    let last = harness.get_by_label_contains(&name(first[2]));
-    last.click_modifiers(egui::Modifiers::SHIFT);
+    harness
+        .get_by_label_contains(&name(first[2]))
+        .click_modifiers(egui::Modifiers::SHIFT);
     harness.run();
     sent(&harness);
     harness.get_by_label("1  Drift").click();
