@@ -77,7 +77,9 @@ impl Window {
         let path = folder.path().join(name);
         harness.state().commands().send(Command::Open(path));
         let mut window = Self { harness, folder };
-        window.until("opened", |app| app.session().is_some() || !app.notices().is_empty());
+        window.until("opened", |app| {
+            app.session().is_some() || !app.notices().is_empty()
+        });
         window.settle();
         window
     }
@@ -244,7 +246,10 @@ fn filters_narrow_the_list_and_say_so() {
     assert_eq!(window.app().listed().len(), 8);
     assert!(window.shows("8 of 24"));
     window.press_with(Modifiers::COMMAND, Key::F);
-    window.harness.get_by_role(egui::accesskit::Role::TextInput).type_text("zzz");
+    window
+        .harness
+        .get_by_role(egui::accesskit::Role::TextInput)
+        .type_text("zzz");
     window.settle();
     assert!(window.app().listed().is_empty());
     assert!(window.shows("No image matches"));
@@ -279,7 +284,9 @@ fn the_palette_finds_and_runs_a_command() {
     assert!(window.shows("Retrain the drift model"));
     let field = window.harness.get_by_role(egui::accesskit::Role::TextInput);
     let _ = field;
-    window.harness.event(egui::Event::Text("show lab".to_owned()));
+    window
+        .harness
+        .event(egui::Event::Text("show lab".to_owned()));
     window.settle();
     window.press(Key::Enter);
     assert_eq!(window.app().view(), View::Label);
@@ -291,7 +298,11 @@ fn the_help_sheet_lists_every_command() {
     window.harness.set_size(egui::vec2(1280.0, 1200.0));
     window.press(Key::Questionmark);
     for row in Action::TABLE {
-        assert!(window.harness.query_by_label(row.text).is_some(), "{}", row.text);
+        assert!(
+            window.harness.query_by_label(row.text).is_some(),
+            "{}",
+            row.text
+        );
     }
     window.press(Key::Escape);
     assert!(!window.shows("Keys and commands"));
@@ -323,7 +334,11 @@ fn a_second_window_is_read_only_and_keys_say_why() {
     assert!(second.app().session().unwrap().read_only.is_some());
     second.press_with(Modifiers::COMMAND, Key::Num2);
     second.press(Key::Num2);
-    assert_eq!(second.hand(0), class(1), "what the first one saved, unchanged");
+    assert_eq!(
+        second.hand(0),
+        class(1),
+        "what the first one saved, unchanged"
+    );
     assert!(second.shows("Labels cannot be changed"));
 }
 
@@ -349,7 +364,13 @@ fn any_window_size_is_survived() {
     let mut window = Window::new();
     for view in [Key::Num1, Key::Num2, Key::Num3, Key::Num4, Key::Num5] {
         window.press_with(Modifiers::COMMAND, view);
-        for size in [[0.0, 0.0], [1.0, 1.0], [80.0, 60.0], [300.0, 200.0], [2560.0, 1440.0]] {
+        for size in [
+            [0.0, 0.0],
+            [1.0, 1.0],
+            [80.0, 60.0],
+            [300.0, 200.0],
+            [2560.0, 1440.0],
+        ] {
             window.harness.set_size(size.into());
             window.harness.step();
             window.harness.step();

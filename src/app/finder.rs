@@ -97,8 +97,7 @@ fn row(
 ) -> bool {
     let entry = action.row();
     let can = action.check(now);
-    let (rect, response) =
-        ui.allocate_exact_size(vec2(ui.available_width(), 28.0), Sense::click());
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 28.0), Sense::click());
     response.widget_info(|| {
         egui::WidgetInfo::selected(egui::Role::Button, can.is_ok(), on, entry.text)
     });

@@ -92,7 +92,14 @@ fn suggestion(ui: &mut Ui, cx: &ViewContext<'_>, image: ImageId) {
             ui.horizontal(|ui| {
                 let (rect, _) = ui.allocate_exact_size(vec2(1.0, 18.0), Sense::hover());
                 let at = pos2(rect.left(), rect.top() + 1.5);
-                let width = badge(ui, p, at, classes.name(class), p.class(classes, class), 110.0);
+                let width = badge(
+                    ui,
+                    p,
+                    at,
+                    classes.name(class),
+                    p.class(classes, class),
+                    110.0,
+                );
                 ui.add_space(width);
                 ui.label(RichText::new("expected cost").color(p.muted));
                 ui.label(number(cost_text(costs[cheapest])));
@@ -112,8 +119,7 @@ fn cost_text(cost: f64) -> String {
 
 fn probability(ui: &mut Ui, cx: &ViewContext<'_>, name: &str, share: f32, color: egui::Color32) {
     let p = cx.palette;
-    let (rect, response) =
-        ui.allocate_exact_size(vec2(ui.available_width(), 20.0), Sense::hover());
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 20.0), Sense::hover());
     response.widget_info(|| {
         egui::WidgetInfo::labeled(egui::Role::Label, true, format!("{name} {share:.3}"))
     });

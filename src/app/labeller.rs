@@ -200,8 +200,16 @@ impl Desk {
                     .set_flag(key, flagged)
                     .map(|()| self.done(Did::Flagged, &[image]))
             }
-            Order::Undo => self.project.labels.undo().map(|undone| self.reverted(undone)),
-            Order::Redo => self.project.labels.redo().map(|undone| self.reverted(undone)),
+            Order::Undo => self
+                .project
+                .labels
+                .undo()
+                .map(|undone| self.reverted(undone)),
+            Order::Redo => self
+                .project
+                .labels
+                .redo()
+                .map(|undone| self.reverted(undone)),
             Order::History(image) => self
                 .project
                 .labels

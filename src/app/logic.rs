@@ -117,7 +117,9 @@ impl App {
 
     fn take_in(&mut self, path: &Path, opened: Opened) -> Result<Workspace, String> {
         let no_thread = |error: std::io::Error| {
-            format!("The system gives no more threads ({error}); close other programs and try again.")
+            format!(
+                "The system gives no more threads ({error}); close other programs and try again."
+            )
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let loader = Loader::new(
@@ -393,16 +395,12 @@ impl App {
         self.start.error = None;
         let at = path.clone();
         let title = format!("opening {}", start::short(&path));
-        let started = self.open.start(
-            &mut self.numbers,
-            &title,
-            false,
-            &self.wake,
-            move |_, _| {
+        let started = self
+            .open
+            .start(&mut self.numbers, &title, false, &self.wake, move |_, _| {
                 let project = workflows::open(&at, &OpenOptions::default())?;
                 Ok(Opened::new(project))
-            },
-        );
+            });
         match started {
             Ok(()) => self.opening = Some(path),
             Err(sentence) => self.start.error = Some(sentence),

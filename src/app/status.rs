@@ -94,9 +94,8 @@ fn job_ui(ui: &mut Ui, palette: &Palette, commands: &CommandSender, job: &JobSta
     let mut filled = rect;
     filled.set_width(rect.width() * job.progress.fraction());
     ui.painter().rect_filled(filled, 2.5, palette.accent);
-    response.widget_info(|| {
-        egui::WidgetInfo::labeled(egui::Role::ProgressIndicator, true, &job.title)
-    });
+    response
+        .widget_info(|| egui::WidgetInfo::labeled(egui::Role::ProgressIndicator, true, &job.title));
     let doing = if job.progress.doing.is_empty() {
         &job.title
     } else {
@@ -136,7 +135,11 @@ pub fn left(secs: f64) -> String {
         format!("{:.0} min", secs / 60.0)
     } else {
         let minutes = (secs / 60.0).round();
-        format!("{:.0} h {:.0} min", (minutes / 60.0).floor(), minutes % 60.0)
+        format!(
+            "{:.0} h {:.0} min",
+            (minutes / 60.0).floor(),
+            minutes % 60.0
+        )
     }
 }
 

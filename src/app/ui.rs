@@ -124,11 +124,13 @@ impl App {
                 .show(ui, |ui| inspector::ui(ui, &cx));
         }
         let frame = Frame::new().fill(palette.background);
-        CentralPanel::default().frame(frame).show(ui, |ui| match view {
-            View::Browse => w.browse.ui(ui, &cx),
-            View::Label => w.label.ui(ui, &cx, &w.walk),
-            View::Train | View::Review | View::Drift => {}
-        });
+        CentralPanel::default()
+            .frame(frame)
+            .show(ui, |ui| match view {
+                View::Browse => w.browse.ui(ui, &cx),
+                View::Label => w.label.ui(ui, &cx, &w.walk),
+                View::Train | View::Review | View::Drift => {}
+            });
     }
 
     fn paint_above(&mut self, ui: &mut Ui, palette: &Palette) {
@@ -196,9 +198,7 @@ fn rail(ui: &mut Ui, cx: &ViewContext<'_>, view: View, theme: Theme) {
 fn rail_entry(ui: &mut Ui, cx: &ViewContext<'_>, view: View, on: bool) {
     let p = cx.palette;
     let (rect, response) = ui.allocate_exact_size(vec2(52.0, 50.0), Sense::click());
-    response.widget_info(|| {
-        egui::WidgetInfo::selected(egui::Role::Button, true, on, view.name())
-    });
+    response.widget_info(|| egui::WidgetInfo::selected(egui::Role::Button, true, on, view.name()));
     if on {
         ui.painter().rect_filled(rect, 10.0, p.raised);
     }

@@ -27,6 +27,8 @@ pub struct RunSummary {
     pub report: Report,
     /// What the user should know, one sentence each.
     pub warnings: Vec<String>,
+    /// Words of the regular classes in the files, in order.
+    pub labels: Vec<String>,
 }
 
 /// A run with its answer for every labelled image.
@@ -38,6 +40,8 @@ pub struct Review {
     pub classes: Vec<String>,
     /// One per labelled image.
     pub rows: Vec<ReviewRow>,
+    /// Images of the run that the data set does not have any more.
+    pub gone: usize,
 }
 
 /// The answer for one image.
@@ -48,7 +52,7 @@ pub struct ReviewRow {
     /// The part it played.
     pub split: Split,
     /// Its label when the run was trained.
-    pub file_label: ClassId,
+    pub label: ClassId,
     /// What the run says.
     pub prediction: Prediction,
 }
@@ -71,6 +75,8 @@ pub struct DriftResult {
     pub scores: Vec<DriftScore>,
     /// How well drift is told from regular images, or a sentence why nobody can say.
     pub quality: Result<CvReport, String>,
+    /// Why the ranking is by distance only, if it is.
+    pub head_problem: Option<String>,
     /// Drift labels it was fitted on.
     pub n_drift: usize,
     /// Regular labels it was fitted on.

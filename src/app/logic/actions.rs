@@ -126,9 +126,13 @@ impl App {
 
     fn ask(&mut self, pick: Pick) {
         let folder = self.workspace.as_ref().map(|w| w.path.clone());
-        let folder = folder
-            .as_deref()
-            .map(|p| if p.is_dir() { p } else { p.parent().unwrap_or(p) });
+        let folder = folder.as_deref().map(|p| {
+            if p.is_dir() {
+                p
+            } else {
+                p.parent().unwrap_or(p)
+            }
+        });
         if let Err(error) = dialogs::ask(pick, folder, &self.commands, self.wake.clone()) {
             let text = format!("The file dialog cannot be opened ({error}).");
             self.toasts.add(Level::Error, text);

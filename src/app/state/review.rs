@@ -90,7 +90,7 @@ impl ReviewState {
         self.now = review
             .rows
             .iter()
-            .map(|row| label_now(row.image).unwrap_or(row.file_label))
+            .map(|row| label_now(row.image).unwrap_or(row.label))
             .collect();
         self.review = Some(review);
         self.loading = false;
@@ -104,7 +104,7 @@ impl ReviewState {
         let Some(at) = review.rows.iter().position(|row| row.image == image) else {
             return;
         };
-        let class = class.unwrap_or(review.rows[at].file_label);
+        let class = class.unwrap_or(review.rows[at].label);
         if self.now[at] != class {
             self.now[at] = class;
             self.count();
@@ -177,7 +177,7 @@ impl ReviewState {
     #[must_use]
     pub fn changed(&self) -> usize {
         self.rows()
-            .filter(|(at, row)| self.now[*at] != row.file_label)
+            .filter(|(at, row)| self.now[*at] != row.label)
             .count()
     }
 
@@ -235,7 +235,7 @@ impl ReviewState {
 
     fn actual(&self, at: usize, row: &ReviewRow) -> ClassId {
         match self.truth {
-            Truth::Trained => row.file_label,
+            Truth::Trained => row.label,
             Truth::Now => self.now[at],
         }
     }
@@ -247,7 +247,7 @@ impl ReviewState {
             actual: self.actual(at, row),
             predicted,
             confidence,
-            relabelled: (self.now[at] != row.file_label).then_some(self.now[at]),
+            relabelled: (self.now[at] != row.label).then_some(self.now[at]),
         }
     }
 
@@ -303,7 +303,7 @@ mod tests {
         ReviewRow {
             image: ImageId(image),
             split,
-            file_label: ClassId(label),
+            label: ClassId(label),
             prediction: Prediction { probabilities },
         }
     }
@@ -324,9 +324,11 @@ mod tests {
                 seconds: 1.0,
                 report: report.expect("images"),
                 warnings: Vec::new(),
+                labels: Vec::new(),
             },
             classes: names,
             rows,
+            gone: 0,
         })
     }
 

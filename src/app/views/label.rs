@@ -374,9 +374,8 @@ fn class_row(
     let p = cx.palette;
     let size = vec2(ui.available_width(), 26.0);
     let (rect, response) = ui.allocate_exact_size(size, Sense::click());
-    response.widget_info(|| {
-        egui::WidgetInfo::selected(egui::Role::RadioButton, writable, on, name)
-    });
+    response
+        .widget_info(|| egui::WidgetInfo::selected(egui::Role::RadioButton, writable, on, name));
     if on || response.hovered() {
         let fill = if on { p.tint(color, 0.22) } else { p.raised };
         ui.painter()

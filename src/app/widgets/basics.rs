@@ -1,8 +1,8 @@
 //! The small parts: section heads, chips, badges, key caps, cards, rows.
 
 use egui::{
-    Align, Align2, Color32, CornerRadius, Frame, Layout, Margin, Response, RichText, Sense, Stroke,
-    StrokeKind, Ui, Vec2, Role, WidgetInfo, WidgetText, vec2,
+    Align, Align2, Color32, CornerRadius, Frame, Layout, Margin, Response, RichText, Role, Sense,
+    Stroke, StrokeKind, Ui, Vec2, WidgetInfo, WidgetText, vec2,
 };
 
 use crate::app::command::Action;
@@ -110,8 +110,7 @@ pub fn chip(ui: &mut Ui, palette: &Palette, text: impl Into<WidgetText>, active:
     );
     let size = vec2(galley.size().x + 20.0, 24.0);
     let (rect, response) = ui.allocate_exact_size(size, Sense::click());
-    response
-        .widget_info(|| WidgetInfo::selected(Role::Button, ui.is_enabled(), active, &plain));
+    response.widget_info(|| WidgetInfo::selected(Role::Button, ui.is_enabled(), active, &plain));
     let fill = match (active, response.hovered()) {
         (true, _) => palette.tint(palette.accent, 0.16),
         (false, true) => palette.raised,
@@ -156,8 +155,7 @@ pub fn icon_button(
     active: bool,
 ) -> Response {
     let (rect, response) = ui.allocate_exact_size(Vec2::splat(26.0), Sense::click());
-    response
-        .widget_info(|| WidgetInfo::selected(Role::Button, ui.is_enabled(), active, name));
+    response.widget_info(|| WidgetInfo::selected(Role::Button, ui.is_enabled(), active, name));
     if active || response.hovered() {
         ui.painter().rect_filled(rect, 6.0, palette.raised);
     }

@@ -1,6 +1,6 @@
 //! Small charts that double as filters.
 
-use egui::{Align2, Color32, Rect, Response, Sense, Ui, Role, WidgetInfo, pos2, vec2};
+use egui::{Align2, Color32, Rect, Response, Role, Sense, Ui, WidgetInfo, pos2, vec2};
 
 use crate::app::theme::{self, Palette};
 

@@ -22,10 +22,10 @@ pub fn report_table(ui: &mut Ui, palette: &Palette, classes: &ClassSet, report: 
         TableBuilder::new(ui)
             .vscroll(false)
             .cell_layout(Layout::right_to_left(Align::Center))
-            .column(Column::remainder().at_least(90.0).clip(true))
-            .columns(Column::exact(62.0), 3)
-            .column(Column::exact(54.0))
-            .column(Column::exact(112.0))
+            .column(Column::remainder().at_least(84.0).clip(true))
+            .columns(Column::exact(58.0), 3)
+            .column(Column::exact(48.0))
+            .column(Column::exact(124.0))
             .header(height, |mut row| {
                 row.col(|_| {});
                 for head in HEADS {

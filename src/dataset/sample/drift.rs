@@ -122,17 +122,29 @@ pub(super) fn roll(kind: DriftKind, dice: &mut Dice) -> Oddity {
             oddity.foreign = (0..count).map(|_| roll_debris(dice, slight)).collect();
         }
         DriftKind::Dust => oddity.foreign.push(Foreign::Spots {
-            count: if slight { 60 + dice.index(60) } else { 180 + dice.index(500) },
+            count: if slight {
+                60 + dice.index(60)
+            } else {
+                180 + dice.index(500)
+            },
             radius: if slight { (1.0, 2.6) } else { (1.0, 4.6) },
             seed: u64::from(dice.word()),
         }),
         DriftKind::Blur => {
-            let radius = if slight { dice.between(2.0, 3.2) } else { dice.between(4.0, 12.0) };
+            let radius = if slight {
+                dice.between(2.0, 3.2)
+            } else {
+                dice.between(4.0, 12.0)
+            };
             oddity.blur = Some((radius, dice.chance(0.25)));
         }
         DriftKind::WrongFraming => oddity.framing = Some(roll_framing(dice, slight)),
         DriftKind::OverExposure => {
-            oddity.gain = if slight { dice.between(1.5, 2.0) } else { dice.between(2.2, 4.5) };
+            oddity.gain = if slight {
+                dice.between(1.5, 2.0)
+            } else {
+                dice.between(2.2, 4.5)
+            };
         }
         DriftKind::DoubleExposure => {
             let (reach, share) = if slight { (22.0, 70) } else { (80.0, 128) };
@@ -159,21 +171,35 @@ fn roll_torn(dice: &mut Dice, slight: bool) -> Torn {
     let condition = if dice.chance(0.5) {
         Condition::Good
     } else {
-        Condition::Flat { speckle: dice.between(0.02, 0.1) }
+        Condition::Flat {
+            speckle: dice.between(0.02, 0.1),
+        }
     };
-    let direction = if slight { lean(dice, 7.0, 16.0) } else { lean(dice, 18.0, 75.0) };
+    let direction = if slight {
+        lean(dice, 7.0, 16.0)
+    } else {
+        lean(dice, 18.0, 75.0)
+    };
     Torn {
         side,
         ribbon: Ribbon::roll(dice, condition, 390.0),
         at: (
-            if slight { e + dice.around(0.0, 12.0) } else { -0.4 * e + dice.around(0.0, 50.0) },
+            if slight {
+                e + dice.around(0.0, 12.0)
+            } else {
+                -0.4 * e + dice.around(0.0, 50.0)
+            },
             dice.between(190.0, 300.0),
         ),
         direction,
         half_length: dice.between(150.0, 250.0),
-        lump: dice
-            .chance(0.6)
-            .then(|| (dice.around(1.6 * e, 90.0), dice.between(-20.0, 330.0), dice.between(34.0, 62.0))),
+        lump: dice.chance(0.6).then(|| {
+            (
+                dice.around(1.6 * e, 90.0),
+                dice.between(-20.0, 330.0),
+                dice.between(34.0, 62.0),
+            )
+        }),
         seed: dice.word(),
     }
 }
@@ -196,11 +222,19 @@ fn roll_debris(dice: &mut Dice, slight: bool) -> Foreign {
         }
         Foreign::Fibre {
             points,
-            width: if slight { dice.between(1.6, 2.6) } else { dice.between(2.2, 5.5) },
+            width: if slight {
+                dice.between(1.6, 2.6)
+            } else {
+                dice.between(2.2, 5.5)
+            },
             seed: dice.word(),
         }
     } else {
-        let size = if slight { dice.between(9.0, 18.0) } else { dice.between(24.0, 85.0) };
+        let size = if slight {
+            dice.between(9.0, 18.0)
+        } else {
+            dice.between(24.0, 85.0)
+        };
         Foreign::Lump {
             e,
             t,
@@ -246,7 +280,11 @@ fn roll_framing(dice: &mut Dice, slight: bool) -> Framing {
 
 /// Draws the stump, the loose piece across the other ribbon, and the lump of its foot.
 pub(super) fn draw_torn(canvas: &mut Canvas, view: &View, layout: &Layout, torn: &Torn) {
-    let e = if torn.side == 0 { -HALF_PITCH } else { HALF_PITCH };
+    let e = if torn.side == 0 {
+        -HALF_PITCH
+    } else {
+        HALF_PITCH
+    };
     let stump = view.turned(e, layout.pad - 390.0, (0.0, 1.0));
     torn.ribbon.draw(canvas, &stump, 378.0, 1200.0);
     let loose = view.turned(torn.at.0, torn.at.1, torn.direction);
@@ -257,7 +295,9 @@ pub(super) fn draw_torn(canvas: &mut Canvas, view: &View, layout: &Layout, torn:
     };
     let seed = torn.seed;
     canvas.fill(&loose, area, |e, t, x, y| {
-        let edge = HALF_WIDTH - 7.0 * wave(t * 0.016, seed).abs() - (e + 5.0 * wave(t * 0.012, seed ^ 1)).abs();
+        let edge = HALF_WIDTH
+            - 7.0 * wave(t * 0.016, seed).abs()
+            - (e + 5.0 * wave(t * 0.012, seed ^ 1)).abs();
         let end = half + 10.0 * wave(e * 0.06, seed ^ 2) - t.abs();
         let inside = edge.min(end);
         if inside < 0.0 {
@@ -268,14 +308,21 @@ pub(super) fn draw_torn(canvas: &mut Canvas, view: &View, layout: &Layout, torn:
             return Some((8.0 + 30.0 * noise) as u8);
         }
         // A dull back, with a gleam along each edge and one soft bright spot where it is bent.
-        let gleam = (1.0 - ((edge - 9.0) * 0.25).abs()).max(0.0) * (0.5 + 0.5 * wave(t * 0.03, seed ^ 3));
+        let gleam =
+            (1.0 - ((edge - 9.0) * 0.25).abs()).max(0.0) * (0.5 + 0.5 * wave(t * 0.03, seed ^ 3));
         let (de, dt) = (e * 0.028, (t + 0.55 * half) * 0.024);
-        let spot = (1.15 - (de * de + dt * dt).sqrt() + 0.35 * cloud(e * 0.05, t * 0.05, seed ^ 4)).max(0.0);
+        let spot = (1.15 - (de * de + dt * dt).sqrt() + 0.35 * cloud(e * 0.05, t * 0.05, seed ^ 4))
+            .max(0.0);
         let v = 14.0 + 16.0 * noise + 150.0 * gleam + 300.0 * spot * spot;
         Some(v.min(255.0) as u8)
     });
     if let Some((e, t, size)) = torn.lump {
-        lump(canvas, &view.turned(e, t, torn.direction), (size, 0.7 * size), seed ^ 9);
+        lump(
+            canvas,
+            &view.turned(e, t, torn.direction),
+            (size, 0.7 * size),
+            seed ^ 9,
+        );
     }
 }
 
@@ -365,7 +412,11 @@ pub(super) fn expose_twice(canvas: &mut Canvas, view: &View, oddity: &Oddity, ed
 pub(super) fn defocus(canvas: &mut Canvas, view: &View, oddity: &Oddity) {
     if let Some((radius, smear)) = oddity.blur {
         let pixels = (radius * view.scale).round().max(1.0) as usize;
-        let (each, passes) = if smear { (2 * pixels, 1) } else { (pixels.div_ceil(2), 3) };
+        let (each, passes) = if smear {
+            (2 * pixels, 1)
+        } else {
+            (pixels.div_ceil(2), 3)
+        };
         for _ in 0..passes {
             canvas.box_blur(each, smear);
         }

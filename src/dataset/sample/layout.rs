@@ -174,14 +174,7 @@ impl Die {
 
     /// The scene's frame of reference for a frame of `width` pixels: `e = t = 0` lies between the
     /// ribbon tips. `shift` in base pixels, `turn` in degrees and `zoom` move it off its usual place.
-    pub fn view(
-        self,
-        window: Window,
-        width: u32,
-        shift: (f32, f32),
-        turn: f32,
-        zoom: f32,
-    ) -> View {
+    pub fn view(self, window: Window, width: u32, shift: (f32, f32), turn: f32, zoom: f32) -> View {
         let (base_width, base_height) = self.base_size();
         let scale = width as f32 / base_width as f32;
         let (degrees, mirrored) = self.direction();

@@ -225,7 +225,13 @@ fn write_tables(
     let labelled = train.iter().enumerate().map(|(index, image)| {
         let [window, lib] = place(image);
         let label = classes.label(image.label).to_owned();
-        [index.to_string(), image.filename.clone(), window.into(), lib.into(), label]
+        [
+            index.to_string(),
+            image.filename.clone(),
+            window.into(),
+            lib.into(),
+            label,
+        ]
     });
     let header = ["", "filename", "window", "lib", "Label"];
     write_table(&root.join(TRAIN_TABLE), header, labelled)?;
@@ -236,7 +242,13 @@ fn write_tables(
         .map(|(index, image)| {
             let [window, lib] = place(image);
             let label = dice.index(classes.len()).to_string();
-            [index.to_string(), image.filename.clone(), window.into(), lib.into(), label]
+            [
+                index.to_string(),
+                image.filename.clone(),
+                window.into(),
+                lib.into(),
+                label,
+            ]
         })
         .collect();
     write_table(&root.join(TEMPLATE_TABLE), header, template)?;
@@ -245,17 +257,32 @@ fn write_tables(
         let [window, lib] = place(image);
         [image.filename.clone(), window.into(), lib.into()]
     });
-    write_table(&root.join(TEST_TABLE), ["filename", "window", "lib"], places)?;
+    write_table(
+        &root.join(TEST_TABLE),
+        ["filename", "window", "lib"],
+        places,
+    )?;
 
     let truth = test.iter().map(|image| {
         let kind = image.subject.drift.map_or("", |kind| kind.name());
-        [image.filename.clone(), classes.label(image.truth).to_owned(), kind.to_owned()]
+        [
+            image.filename.clone(),
+            classes.label(image.truth).to_owned(),
+            kind.to_owned(),
+        ]
     });
-    write_table(&root.join(TRUTH_TABLE), ["filename", "label", "drift_kind"], truth)?;
+    write_table(
+        &root.join(TRUTH_TABLE),
+        ["filename", "label", "drift_kind"],
+        truth,
+    )?;
 
     let prepared = prepared(test, &mut dice);
     let rows = prepared.iter().map(|image| {
-        [image.filename.clone(), classes.label(image.truth).to_owned()]
+        [
+            image.filename.clone(),
+            classes.label(image.truth).to_owned(),
+        ]
     });
     write_table(&root.join(PREPARED_TABLE), ["filename", "label"], rows)?;
 
@@ -286,7 +313,11 @@ fn prepared<'a>(test: &'a [Planned], dice: &mut Dice) -> Vec<&'a Planned> {
             chosen[index] = true;
         }
     }
-    test.iter().zip(chosen).filter(|(_, c)| *c).map(|(i, _)| i).collect()
+    test.iter()
+        .zip(chosen)
+        .filter(|(_, c)| *c)
+        .map(|(i, _)| i)
+        .collect()
 }
 
 fn write_table<const N: usize>(
@@ -299,7 +330,10 @@ fn write_table<const N: usize>(
         let mut table = csv::Writer::from_writer(&mut bytes);
         table
             .write_record(header)
-            .and_then(|()| rows.into_iter().try_for_each(|row| table.write_record(&row)))
+            .and_then(|()| {
+                rows.into_iter()
+                    .try_for_each(|row| table.write_record(&row))
+            })
             .map_err(|error| failed(path, io::Error::other(error)))?;
         table.flush().map_err(|source| failed(path, source))?;
     }

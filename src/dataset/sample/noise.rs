@@ -3,8 +3,7 @@
 
 /// Well-mixed bits of a lattice point.
 pub(super) fn hash(x: i32, y: i32, seed: u32) -> u32 {
-    let mut h =
-        (x as u32).wrapping_mul(0x9E37_79B1) ^ (y as u32).wrapping_mul(0x85EB_CA77) ^ seed;
+    let mut h = (x as u32).wrapping_mul(0x9E37_79B1) ^ (y as u32).wrapping_mul(0x85EB_CA77) ^ seed;
     h ^= h >> 15;
     h = h.wrapping_mul(0x2C1B_3C6D);
     h ^= h >> 12;

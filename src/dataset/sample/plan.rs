@@ -135,7 +135,9 @@ fn arrange(
 /// Flat loops come mostly from the dies with one track: two in three of the others change places with
 /// a Missing there.
 fn concentrate_flat_loops(shows: &[Shows], slots: &mut [(Die, Window)], dice: &mut Dice) {
-    let mut partners = (0..shows.len()).filter(|&i| shows[i] == Shows::Missing).collect::<Vec<_>>();
+    let mut partners = (0..shows.len())
+        .filter(|&i| shows[i] == Shows::Missing)
+        .collect::<Vec<_>>();
     partners.retain(|&i| !slots[i].0.is_double());
     for index in 0..shows.len() {
         if shows[index] == Shows::FlatLoop

@@ -17,11 +17,15 @@ const WAFFLE: f32 = 10.5;
 pub(super) enum Condition {
     Good,
     /// Lies flat: no bands, speckle of this density (0..1) from foot to foot.
-    Flat { speckle: f32 },
+    Flat {
+        speckle: f32,
+    },
     /// A foot torn off.
     Lifted(Lift),
     /// Shorted below: the light falls a little differently, by this strength (0..1).
-    Shorted { strength: f32 },
+    Shorted {
+        strength: f32,
+    },
 }
 
 /// A torn-off foot.
@@ -63,7 +67,12 @@ impl Ribbon {
         let after = feet[1].1;
         match condition {
             Condition::Flat { .. } => {
-                band(feet[0].1, feet[0].1 + dice.between(6.0, 24.0), (0.0, 3.0), 0.95);
+                band(
+                    feet[0].1,
+                    feet[0].1 + dice.between(6.0, 24.0),
+                    (0.0, 3.0),
+                    0.95,
+                );
                 if dice.chance(0.3) {
                     let t = dice.between(feet[0].1 + 40.0, second - 60.0);
                     band(t, t + dice.between(4.0, 12.0), (5.0, 5.0), 0.5);
@@ -90,18 +99,33 @@ impl Ribbon {
                 let fall = rise + crown;
                 let gleam = second - dice.around(27.0, 6.0);
                 band(feet[0].1, rise, (2.0, dice.between(8.0, 26.0)), 1.0);
-                band(fall, gleam, (dice.between(16.0, 34.0), dice.between(6.0, 14.0)), 1.0);
+                band(
+                    fall,
+                    gleam,
+                    (dice.between(16.0, 34.0), dice.between(6.0, 14.0)),
+                    1.0,
+                );
                 // Scratches and the lamp's own edge across the crown.
                 for _ in 0..dice.index(3) {
                     let t = dice.between(rise + 14.0, fall - 14.0);
                     let half = dice.between(2.0, 7.0);
-                    band(t - half, t + half, (half + 3.0, half + 4.0), dice.between(0.25, 0.55));
+                    band(
+                        t - half,
+                        t + half,
+                        (half + 3.0, half + 4.0),
+                        dice.between(0.25, 0.55),
+                    );
                 }
                 // Behind the second foot: stripes, which a short circuit washes out.
                 let mut t = after + dice.between(0.0, 5.0);
                 for _ in 0..3 {
                     let width = dice.between(16.0, 27.0);
-                    band(t, t + width, (3.0, 7.0), dice.between(0.85, 1.0) * (1.0 - faint));
+                    band(
+                        t,
+                        t + width,
+                        (3.0, 7.0),
+                        dice.between(0.85, 1.0) * (1.0 - faint),
+                    );
                     t += width + dice.between(15.0, 26.0);
                 }
             }
@@ -141,7 +165,11 @@ impl Ribbon {
             let (from, to) = (self.feet[0].1, self.feet[1].0);
             let frayed = 9.0 * wave(e * 0.16, self.seed ^ 0xF1);
             if (from + frayed + 14.0..to + 6.0 * wave(e * 0.16, self.seed ^ 0xF2)).contains(&t) {
-                let cell = grain((e / 2.3).floor() as i32, (t / 3.1).floor() as i32, self.seed);
+                let cell = grain(
+                    (e / 2.3).floor() as i32,
+                    (t / 3.1).floor() as i32,
+                    self.seed,
+                );
                 let patch = 0.7 + 0.6 * cloud(e * 0.03, t * 0.012, self.seed ^ 0xF3);
                 if cell < speckle * patch {
                     return Some((20.0 + 150.0 * noise) as u8);
@@ -194,7 +222,8 @@ impl Ribbon {
         } else {
             (self.feet[1].0 - 10.0, self.feet[1].1 + 16.0)
         };
-        let ragged = 6.0 * wave(e * 0.09, self.seed ^ 0xD1) + 3.0 * wave(e * 0.35, self.seed ^ 0xD2);
+        let ragged =
+            6.0 * wave(e * 0.09, self.seed ^ 0xD1) + 3.0 * wave(e * 0.35, self.seed ^ 0xD2);
         if t < from || t > to + ragged {
             return None;
         }
@@ -207,7 +236,8 @@ impl Ribbon {
         if rim < 3.0 {
             return Some(Some((10.0 + 40.0 * noise) as u8));
         }
-        let patch = 0.5 + 0.5 * cloud(e * 0.07, t * 0.07, self.seed ^ 0xD5)
+        let patch = 0.5
+            + 0.5 * cloud(e * 0.07, t * 0.07, self.seed ^ 0xD5)
             + 0.35 * cloud(e * 0.25, t * 0.25, self.seed ^ 0xD6);
         let bright = lift.brightness;
         let v = if patch < lift.residue {

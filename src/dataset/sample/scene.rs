@@ -69,7 +69,11 @@ pub(super) fn draw(subject: &Subject, dice: &mut Dice) -> Canvas {
     let mut canvas = Canvas::new(width as usize, height as usize, background);
     substrate::conductors(&mut canvas, &view, layout, &metal);
     substrate::imprint(&mut canvas, &view, layout, &metal, imprint);
-    let thick = if dice.chance(0.5) { dice.between(0.0, 4.5) } else { 0.0 };
+    let thick = if dice.chance(0.5) {
+        dice.between(0.0, 4.5)
+    } else {
+        0.0
+    };
     substrate::pad_frame(&mut canvas, &view, layout, thick, seed ^ 0x11);
     substrate::dots(&mut canvas, &view, layout, seed ^ 0x12);
     let torn = oddity.as_mut().and_then(|o| o.torn.take());
@@ -105,11 +109,19 @@ pub(super) fn draw(subject: &Subject, dice: &mut Dice) -> Canvas {
 
 fn roll_metal(dice: &mut Dice, subject: &Subject, seed: u32) -> Metal {
     let double = subject.die.is_double();
-    let brushed_share = if subject.shows == Shows::Missing { 0.13 } else { 0.07 };
+    let brushed_share = if subject.shows == Shows::Missing {
+        0.13
+    } else {
+        0.07
+    };
     let mut level = dice.around(46.0, 12.0);
     let mut brush = 0.0;
     if dice.chance(brushed_share) {
-        level = if double { dice.around(172.0, 26.0) } else { dice.around(92.0, 16.0) };
+        level = if double {
+            dice.around(172.0, 26.0)
+        } else {
+            dice.around(92.0, 16.0)
+        };
         brush = dice.between(12.0, 34.0) * if double { 1.0 } else { 0.5 };
     }
     Metal {
@@ -235,11 +247,15 @@ pub(super) fn speck(canvas: &mut Canvas, at: (f32, f32), radius: f32, seed: u32)
         along: (0.0, 1.0),
         scale: 1.0,
     };
-    canvas.fill(&upright, Area::around(0.0, 0.0, 1.4 * radius), |e, t, x, y| {
-        let ragged = 1.0 + 0.5 * cloud(e * 1.3 / radius, t * 1.3 / radius, seed);
-        let inside = (e * e + t * t).sqrt() < radius * ragged;
-        inside.then(|| (20.0 + 60.0 * grain(x, y, seed)) as u8)
-    });
+    canvas.fill(
+        &upright,
+        Area::around(0.0, 0.0, 1.4 * radius),
+        |e, t, x, y| {
+            let ragged = 1.0 + 0.5 * cloud(e * 1.3 / radius, t * 1.3 / radius, seed);
+            let inside = (e * e + t * t).sqrt() < radius * ragged;
+            inside.then(|| (20.0 + 60.0 * grain(x, y, seed)) as u8)
+        },
+    );
 }
 
 /// The flat border around what the camera shows.

@@ -31,7 +31,10 @@ pub(super) enum Imprint {
         lift: f32,
     },
     /// Rectangular plates with a dark rim, one for each ribbon marked.
-    Plates { sides: [bool; 2], shift: f32 },
+    Plates {
+        sides: [bool; 2],
+        shift: f32,
+    },
 }
 
 /// Half the distance between the two ribbons' axes.
@@ -111,8 +114,8 @@ pub(super) fn imprint(
             radius,
             lift,
         } => {
-            let middle = layout.tracks.iter().map(|t| t.from.1).sum::<f32>()
-                / layout.tracks.len() as f32;
+            let middle =
+                layout.tracks.iter().map(|t| t.from.1).sum::<f32>() / layout.tracks.len() as f32;
             for (index, track) in layout.tracks.iter().enumerate() {
                 let side = if index == 0 { -0.5 } else { 0.5 };
                 let e0 = e0 + split * side;
@@ -188,10 +191,7 @@ pub(super) fn pad_frame(canvas: &mut Canvas, view: &View, layout: &Layout, thick
             (-half + offset, -half + offset + width),
             (top + offset, far),
         );
-        line(
-            (half - offset - 3.2, half - offset),
-            (top + offset, far),
-        );
+        line((half - offset - 3.2, half - offset), (top + offset, far));
     }
 }
 
