@@ -10,9 +10,9 @@ use super::icons::Icon;
 use super::keymap::Shortcut;
 use super::state::Truth;
 use super::theme::Theme;
-use super::walk::QueueKind;
 use crate::domain::{ClassId, ImageId, Label, Split};
 use crate::labels::Source;
+use crate::queue::Strategy;
 use crate::training::Plan;
 
 /// The five views of the window.
@@ -135,6 +135,8 @@ pub enum Scope {
     Label,
     /// In the gallery.
     Browse,
+    /// Where many images are shown: all views but Train and Label.
+    Lists,
 }
 
 impl Scope {
@@ -146,6 +148,7 @@ impl Scope {
             Self::Images => view != View::Train,
             Self::Label => view == View::Label,
             Self::Browse => view == View::Browse,
+            Self::Lists => !matches!(view, View::Train | View::Label),
         }
     }
 
@@ -335,7 +338,7 @@ actions! {
     /// From wherever an image is shown.
     Gallery "gallery" "Back to the gallery" Window Images [key(Key::G)] Browse;
     /// The selected image, large.
-    Loupe "loupe" "Open the image" Window Images [key(Key::E)] Image;
+    Loupe "loupe" "Open the image" Window Lists [key(Key::E), key(Key::Enter)] Image;
     /// The side panel.
     ToggleInspector "inspector" "Show or hide the inspector" Window Everywhere [key(Key::I)] Info;
     /// Dark or light.
@@ -555,7 +558,7 @@ pub enum Command {
         start: usize,
     },
     /// Make another queue in the Label view.
-    SetQueue(QueueKind),
+    SetQueue(Strategy),
     /// Go to that place of the queue.
     GoTo(usize),
     /// Show an image in the inspector.

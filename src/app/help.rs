@@ -10,7 +10,8 @@ use super::widgets::{key_cap, section};
 /// Paints the sheet; false once it is to be closed.
 pub fn ui(ctx: &egui::Context, palette: &Palette, keys: &Keymap) -> bool {
     let room = ctx.content_rect();
-    let close = ctx.input(|i| i.key_pressed(egui::Key::Escape));
+    let close =
+        ctx.input(|i| i.key_pressed(egui::Key::Escape) || i.key_pressed(egui::Key::Questionmark));
     let area = Area::new(Id::unique("help"))
         .order(Order::Foreground)
         .anchor(Align2::CENTER_CENTER, vec2(0.0, 0.0))

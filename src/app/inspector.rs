@@ -5,7 +5,6 @@ use egui::{Rect, RichText, ScrollArea, Sense, Ui, Vec2, pos2, vec2};
 use super::command::Command;
 use super::context::ViewContext;
 use super::theme;
-use super::walk::QueueKind;
 use super::widgets::tile::{TileLook, tile};
 use super::widgets::{badge, number, section, value_row};
 use crate::domain::{ClassId, ImageId, Label};
@@ -313,10 +312,4 @@ fn words(event: &Event, cx: &ViewContext<'_>) -> String {
         (Kind::Label, None) => "label taken away".to_owned(),
     };
     format!("{what}{source}")
-}
-
-/// Whether labels already given are hidden in a queue of this kind.
-#[must_use]
-pub fn is_blind(kind: QueueKind) -> bool {
-    kind == QueueKind::BlindRepeats
 }

@@ -1,17 +1,18 @@
 //! The thread that owns the open project and writes its labels. The window sends orders and gets
 //! answers: an answer that says "saved" comes after the label is on disk.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crossbeam_channel as channel;
 
 use crate::dataset::Manifest;
-use crate::domain::{ImageId, Label};
+use crate::domain::{ClassId, ImageId, Label};
 use crate::jobs::{Job, Outcome, Wake};
 use crate::labels::{Change, Current, Event, LabelError, Source, Undone};
 use crate::project::Project;
-use crate::workflows;
+use crate::workflows::{self, ExportFormat};
 
 /// Orders that may wait: far more than fingers can type.
 const ORDERS: usize = 1024;
@@ -41,8 +42,14 @@ pub enum Order {
     History(ImageId),
     /// Take in labels from a CSV.
     Import(PathBuf),
-    /// Write labels to a CSV.
-    Export(PathBuf),
+    /// Write labels to a CSV: in the study's layout where its name begins with `manual_label`, else
+    /// plain `filename,label`.
+    Export {
+        /// The file, which is replaced.
+        file: PathBuf,
+        /// What the model in use says of each image; the study's layout has a column for it.
+        predicted: HashMap<ImageId, ClassId>,
+    },
 }
 
 /// What was done.
@@ -149,6 +156,13 @@ impl Labeller {
         self.orders = None;
     }
 
+    /// Waits until what was sent is on disk and the store is closed. Only for when nothing is painted
+    /// any more.
+    pub fn join(mut self) {
+        self.close();
+        drop(self.job.join());
+    }
+
     /// Whether the thread has ended, and if that was not on request, a sentence.
     #[must_use]
     pub fn try_end(&self) -> Option<Result<(), String>> {
@@ -215,23 +229,48 @@ impl Desk {
                 .labels
                 .history(&self.manifest.get(image).key)
                 .map(|events| Answer::History(image, events)),
-            Order::Import(path) => {
-                let answer = match workflows::import_labels(&mut self.project, &path) {
-                    Ok(summary) => {
-                        let all: Vec<ImageId> = self.manifest.ids().collect();
-                        self.done(Did::Imported(summary.to_string()), &all)
-                    }
-                    Err(error) => Answer::Failed(error.to_string()),
-                };
-                Ok(answer)
+            Order::Import(path) => Ok(self.import(&path)),
+            Order::Export { file, predicted } => Ok(self.export(&file, &predicted)),
+        }
+    }
+
+    fn import(&mut self, path: &Path) -> Answer {
+        let summary = match workflows::import_labels(&mut self.project, path) {
+            Ok(summary) => summary,
+            Err(error) => return Answer::Failed(error.to_string()),
+        };
+        let mut text = format!(
+            "Read {} labels, {} of them new, from {}.",
+            summary.read,
+            summary.changed,
+            path.display()
+        );
+        if let Some(first) = summary.problems.first() {
+            let rows = summary.problems.len();
+            text.push_str(&format!(" {rows} rows were left out; the first: {first}"));
+        }
+        let all: Vec<ImageId> = self.manifest.ids().collect();
+        self.done(Did::Imported(text), &all)
+    }
+
+    fn export(&self, file: &Path, predicted: &HashMap<ImageId, ClassId>) -> Answer {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let format = if name.starts_with("manual_label") {
+            ExportFormat::Study
+        } else {
+            ExportFormat::Plain
+        };
+        let predicted = |image: ImageId| predicted.get(&image).copied();
+        match workflows::export_labels(&self.project, file, &format, &predicted) {
+            Ok(summary) => {
+                let mut text = format!("Wrote {} labels to {}.", summary.labels, file.display());
+                if !summary.left_out.is_empty() {
+                    let n = summary.left_out.len();
+                    text.push_str(&format!(" {n} labels have no place in this layout."));
+                }
+                self.done(Did::Exported(text), &[])
             }
-            Order::Export(path) => {
-                let answer = match workflows::export_labels(&self.project, &path) {
-                    Ok(summary) => self.done(Did::Exported(summary.to_string()), &[]),
-                    Err(error) => Answer::Failed(error.to_string()),
-                };
-                Ok(answer)
-            }
+            Err(error) => Answer::Failed(error.to_string()),
         }
     }
 

@@ -2,6 +2,7 @@
 //! Nothing here paints, and nothing here waits.
 
 mod actions;
+mod models;
 mod queues;
 
 use std::collections::HashMap;
@@ -11,22 +12,17 @@ use std::sync::Arc;
 use egui::Event;
 
 use super::App;
-use super::background::{End, Slot};
+use super::background::End;
 use super::command::{Action, Availability, Command, View};
 use super::labeller::{Answer, Did, Labeller, Order, Ticket};
-use super::predictions::Predictions;
 use super::session::Session;
 use super::start;
 use super::textures::Textures;
 use super::toasts::Level;
-use super::views::browse::BrowseView;
-use super::views::label::LabelView;
-use super::walk::Walk;
 use super::workspace::Workspace;
 use crate::dataset::OpenOptions;
 use crate::domain::ImageId;
 use crate::imaging::{Loader, ThumbnailStore};
-use crate::jobs::StopReason;
 use crate::labels::Current;
 use crate::project::{Project, Snapshot};
 use crate::workflows;
@@ -55,7 +51,7 @@ impl Opened {
         let thumbnails = if read_only.is_some() {
             ThumbnailStore::without_file()
         } else {
-            ThumbnailStore::open(&project.dir.join("cache"))
+            workflows::open_thumbnails(&snapshot)
         };
         Self {
             project,
@@ -72,6 +68,8 @@ impl App {
     pub fn logic(&mut self, ctx: &egui::Context) {
         self.drain_open();
         self.drain_workspace();
+        self.drain_models();
+        self.drain_submit();
         self.read_drops(ctx);
         self.read_keys(ctx);
         for command in self.commands.take() {
@@ -79,6 +77,7 @@ impl App {
         }
         self.carry_out_typed();
         self.ask_details();
+        self.ask_neighbours();
         self.toasts.tick(ctx.input(|i| i.time));
         self.remember_settings();
         self.watch_close(ctx);
@@ -91,6 +90,7 @@ impl App {
             self.toasts.add(Level::Warning, sentence);
         }
         let Some(end) = self.open.try_end() else {
+            self.start_opening();
             return;
         };
         let path = self.opening.take().unwrap_or_default();
@@ -101,6 +101,7 @@ impl App {
                     self.start.error = None;
                     self.workspace = Some(workspace);
                     self.view = View::Browse;
+                    self.refresh_runs();
                 }
                 Err(sentence) => self.start.error = Some(sentence),
             },
@@ -134,37 +135,22 @@ impl App {
         session.saved = labels.saved();
         session.can_undo = labels.can_undo();
         session.can_redo = labels.can_redo();
-        let images = session.len();
         let labeller = Labeller::spawn(opened.project, self.wake.clone()).map_err(no_thread)?;
-        let mut scan = Slot::default();
-        let snapshot = opened.snapshot;
+        let tile = self.settings.tile;
+        let mut w = Workspace::new(path.to_owned(), session, labeller, loader, textures, tile);
         let thumbnails = opened.thumbnails;
-        scan.start(
+        w.scan.start(
             &mut self.numbers,
             "reading images",
             true,
             &self.wake,
             move |ctx, events| {
-                workflows::scan(&snapshot, &thumbnails, ctx, &mut |batch| events.send(batch))
+                workflows::scan(&opened.snapshot, &thumbnails, ctx, &mut |batch| {
+                    events.send(batch);
+                })
             },
         )?;
-        Ok(Workspace {
-            path: path.to_owned(),
-            session,
-            labeller,
-            loader,
-            textures,
-            predictions: Predictions::new(images, PathBuf::new(), String::new()),
-            walk: Walk::default(),
-            browse: BrowseView::new(self.settings.tile),
-            label: LabelView::default(),
-            inspected: None,
-            history_asked: None,
-            neighbours: Vec::new(),
-            neighbours_of: None,
-            scan,
-            predict: Slot::default(),
-        })
+        Ok(w)
     }
 
     fn drain_workspace(&mut self) {
@@ -184,28 +170,28 @@ impl App {
             Some(End::Failed(sentence)) => self.toasts.add(Level::Error, sentence),
             Some(End::Cancelled) | None => {}
         }
-        while let Some(batch) = w.predict.try_event() {
-            w.predictions.add(batch);
-        }
-        if let Some(End::Failed(sentence)) = w.predict.try_end() {
-            self.toasts.add(Level::Error, sentence);
-        }
+        let mut labels_changed = false;
         while let Some((ticket, answer)) = w.labeller.try_answer() {
-            Self::take_answer(w, &mut self.toasts, self.view, ticket, answer);
+            labels_changed |= Self::take_answer(w, &mut self.toasts, self.view, ticket, answer);
         }
         if let Some(Err(sentence)) = w.labeller.try_end() {
             w.session.read_only = Some(sentence.clone());
             self.toasts.add(Level::Error, sentence);
         }
+        if labels_changed {
+            self.refit(false);
+        }
     }
 
+    /// Takes in what the label thread says; true if labels changed.
     fn take_answer(
         w: &mut Workspace,
         toasts: &mut super::toasts::Toasts,
         view: View,
         ticket: Ticket,
         answer: Answer,
-    ) {
+    ) -> bool {
+        let mut labels_changed = false;
         match answer {
             Answer::Done {
                 did,
@@ -214,7 +200,8 @@ impl App {
                 can_undo,
                 can_redo,
             } => {
-                w.session.set_current(changed);
+                labels_changed = !changed.is_empty() && did != Did::Flagged;
+                w.labels_changed(changed);
                 w.session.saved = saved;
                 w.session.can_undo = can_undo;
                 w.session.can_redo = can_redo;
@@ -258,6 +245,7 @@ impl App {
             }
             Answer::History(image, events) => w.session.set_history(image, events),
         }
+        labels_changed
     }
 
     /// Asks for what the inspector shows of its image and is not known yet.
@@ -366,15 +354,30 @@ impl App {
             Command::SetTheme(theme) => self.set_theme(theme),
             Command::CancelJob(id) => {
                 if let Some(w) = &self.workspace {
-                    w.scan.cancel(id);
-                    w.predict.cancel(id);
+                    w.cancel(Some(id));
                 }
             }
-            Command::StartTraining(_)
-            | Command::OpenRun(_)
-            | Command::PredictSplit { .. }
-            | Command::SetThreshold(_)
-            | Command::RefreshRuns => {}
+            Command::StartTraining(plan) => self.start_training(*plan),
+            Command::OpenRun(run) => self.open_run(run),
+            Command::PredictSplit { run, split } => self.predict_split(run, split),
+            Command::RefreshRuns => self.refresh_runs(),
+            Command::Review(command) => self.review_command(command),
+            Command::DropQueued(place) => {
+                if let Some(w) = &mut self.workspace
+                    && place < w.train.queued.len()
+                {
+                    w.train.queued.remove(place);
+                }
+            }
+            Command::SetThreshold(_) | Command::ProposedThreshold | Command::RerankDrift => {
+                if let Some(w) = &mut self.workspace {
+                    match command {
+                        Command::SetThreshold(at) => w.drift.set_threshold(at),
+                        Command::ProposedThreshold => w.drift.reset_threshold(),
+                        _ => w.drift.rerank(),
+                    }
+                }
+            }
         }
     }
 
@@ -386,32 +389,48 @@ impl App {
     }
 
     fn open(&mut self, path: PathBuf) {
-        if self.open.is_running() {
+        if self.opening.is_some() {
             self.toasts
                 .add(Level::Warning, "A data set is being opened already.");
             return;
         }
         self.close_workspace();
         self.start.error = None;
-        let at = path.clone();
+        self.opening = Some(path);
+        self.start_opening();
+    }
+
+    /// Opens what is to be opened, once the data set closed before is free again.
+    fn start_opening(&mut self) {
+        if let Some(parting) = &mut self.parting {
+            while parting.try_answer().is_some() {}
+            match parting.try_end() {
+                None => return,
+                Some(Ok(())) => {}
+                Some(Err(sentence)) => self.toasts.add(Level::Error, sentence),
+            }
+            self.parting = None;
+        }
+        let Some(path) = self.opening.clone().filter(|_| !self.open.is_running()) else {
+            return;
+        };
         let title = format!("opening {}", start::short(&path));
         let started = self
             .open
             .start(&mut self.numbers, &title, false, &self.wake, move |_, _| {
-                let project = workflows::open(&at, &OpenOptions::default())?;
+                let project = workflows::open(&path, &OpenOptions::default(), None)?;
                 Ok(Opened::new(project))
             });
-        match started {
-            Ok(()) => self.opening = Some(path),
-            Err(sentence) => self.start.error = Some(sentence),
+        if let Err(sentence) = started {
+            self.opening = None;
+            self.start.error = Some(sentence);
         }
     }
 
-    fn close_workspace(&mut self) {
+    pub(super) fn close_workspace(&mut self) {
         if let Some(mut w) = self.workspace.take() {
-            w.scan.stop(StopReason::Closing);
-            w.predict.stop(StopReason::Closing);
-            w.labeller.close();
+            w.close();
+            self.parting = Some(w.labeller);
         }
         self.view = View::Browse;
     }
@@ -426,7 +445,8 @@ impl App {
         let image = match self.view {
             View::Browse => w.browse.current().is_some() || !w.browse.targets().is_empty(),
             View::Label => w.walk.current().is_some(),
-            View::Train | View::Review | View::Drift => w.inspected.is_some(),
+            View::Drift => w.inspected.is_some() || !w.drift_view.selection().is_empty(),
+            View::Train | View::Review => w.inspected.is_some(),
         };
         let suggestion = w
             .walk
@@ -440,8 +460,8 @@ impl App {
             suggestion,
             can_undo: w.session.can_undo || !w.labeller.is_idle(),
             can_redo: w.session.can_redo || !w.labeller.is_idle(),
-            training: false,
-            job: w.scan.is_running() || w.predict.is_running(),
+            training: w.train_job.is_running(),
+            job: w.jobs().iter().any(|job| job.can_cancel),
             model: w.predictions.run.is_some(),
             drift_mode: self.view == View::Drift || (self.view == View::Label && self.drift_mode),
             classes: w.session.classes().len(),
@@ -482,7 +502,8 @@ impl App {
 
     /// The window stays until every label sent is on disk.
     fn watch_close(&mut self, ctx: &egui::Context) {
-        let idle = self.workspace.as_ref().is_none_or(|w| w.labeller.is_idle());
+        let idle =
+            self.parting.is_none() && self.workspace.as_ref().is_none_or(|w| w.labeller.is_idle());
         let asked = ctx.input(|i| i.viewport().close_requested());
         if asked && !idle {
             ctx.send_viewport_cmd(egui::ViewportCommand::CancelClose);
@@ -495,5 +516,8 @@ impl App {
     /// Lets every thread end; labels that were sent are written first.
     pub(super) fn finish(&mut self) {
         self.close_workspace();
+        if let Some(parting) = self.parting.take() {
+            parting.join();
+        }
     }
 }

@@ -34,6 +34,7 @@ use self::background::{Numbers, Slot};
 use self::command::{Command, CommandSender, View};
 use self::finder::Finder;
 use self::keymap::Keymap;
+use self::labeller::Labeller;
 use self::logic::Opened;
 use self::settings::Settings;
 use self::start::Start;
@@ -58,6 +59,8 @@ pub struct App {
     save_settings: Slot<(), ()>,
     numbers: Numbers,
     workspace: Option<Workspace>,
+    /// Of the data set closed last, until its labels are written and its store is free again.
+    parting: Option<Labeller>,
     drift_mode: bool,
     toasts: Toasts,
     finder: Option<Finder>,
@@ -97,6 +100,7 @@ impl App {
             save_settings: Slot::default(),
             numbers: Numbers::default(),
             workspace: None,
+            parting: None,
             drift_mode: false,
             toasts,
             finder: None,
@@ -146,8 +150,8 @@ impl App {
     /// Whether nothing is under way: no file being opened or read, no label being written.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        let quiet = |w: &Workspace| w.labeller.is_idle() && !w.scan.is_running();
-        !self.open.is_running() && self.workspace.as_ref().is_none_or(quiet)
+        let quiet = |w: &Workspace| w.labeller.is_idle() && w.jobs().is_empty();
+        self.opening.is_none() && self.workspace.as_ref().is_none_or(quiet)
     }
 }
 

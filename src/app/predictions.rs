@@ -1,8 +1,9 @@
 //! What the model in use says of each image, as it streams in.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
-use crate::domain::{ImageId, Prediction};
+use crate::domain::{ClassId, ImageId, Prediction};
 
 /// The latest prediction of each image, all of one run.
 #[derive(Debug, Default)]
@@ -60,6 +61,15 @@ impl Predictions {
             }
         }
         self.generation += 1;
+    }
+
+    /// The predicted class of every image that has one.
+    #[must_use]
+    pub fn classes(&self) -> HashMap<ImageId, ClassId> {
+        let predictions = self.by_image.iter().enumerate();
+        predictions
+            .filter_map(|(index, p)| Some((ImageId::from(index), p.as_ref()?.class())))
+            .collect()
     }
 
     /// How many images have one.

@@ -27,6 +27,8 @@ pub struct Session {
     facts: Vec<Option<Result<Facts, String>>>,
     scanned: usize,
     history: Option<(ImageId, Vec<Event>)>,
+    /// Labelled images of each regular class, in class order.
+    labelled: Vec<usize>,
     /// Images named by the manifest's problems, sorted.
     problems: Vec<ImageId>,
 }
@@ -49,7 +51,8 @@ impl Session {
             .collect();
         problems.sort_unstable();
         problems.dedup();
-        Self {
+        let mut session = Self {
+            labelled: Vec::new(),
             snapshot,
             read_only,
             saved: 0,
@@ -61,7 +64,26 @@ impl Session {
             scanned: 0,
             history: None,
             problems,
+        };
+        session.count_labelled();
+        session
+    }
+
+    fn count_labelled(&mut self) {
+        let mut counts = vec![0; self.classes().regular_len()];
+        for image in self.manifest().ids() {
+            let class = self.label(image).and_then(Label::class);
+            if let Some(count) = class.and_then(|class| counts.get_mut(class.index())) {
+                *count += 1;
+            }
         }
+        self.labelled = counts;
+    }
+
+    /// Labelled images of each regular class, in class order.
+    #[must_use]
+    pub fn labelled(&self) -> &[usize] {
+        &self.labelled
     }
 
     /// The manifest.
@@ -168,6 +190,7 @@ impl Session {
             self.current.insert(image, current);
         }
         self.history = None;
+        self.count_labelled();
         self.generation += 1;
     }
 

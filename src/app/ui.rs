@@ -1,5 +1,7 @@
 //! The window's frame: rail, toolbar, view, inspector, status bar, and what floats above them.
 
+mod panels;
+
 use egui::{CentralPanel, Frame, Margin, Panel, Rect, RichText, Sense, Stroke, Ui, Vec2, vec2};
 
 use super::App;
@@ -61,15 +63,14 @@ impl App {
     fn jobs(&self) -> Vec<JobStatus> {
         let mut jobs: Vec<JobStatus> = self.open.status().into_iter().collect();
         if let Some(w) = &self.workspace {
-            jobs.extend(w.predict.status());
-            jobs.extend(w.scan.status());
+            jobs.extend(w.jobs());
         }
         jobs
     }
 
     fn paint_workspace(&mut self, ui: &mut Ui, palette: &'static Palette) {
         let now = self.availability();
-        let (view, settings) = (self.view, &mut self.settings);
+        let (view, settings) = (self.view, &self.settings);
         let Some(w) = &mut self.workspace else {
             return;
         };
@@ -84,7 +85,7 @@ impl App {
             inspected: w.inspected,
             neighbours: &w.neighbours,
             suggestion: settings.suggestion,
-            blind: view == View::Label && inspector::is_blind(w.walk.kind),
+            blind: view == View::Label && w.walk.is_blind(),
         };
         Panel::left("rail")
             .exact_size(64.0)
@@ -113,7 +114,8 @@ impl App {
                     });
                 });
             });
-        if settings.inspector {
+        // Training is about no single image.
+        if settings.inspector && view != View::Train {
             let frame = Frame::new()
                 .fill(palette.panel)
                 .inner_margin(Margin::symmetric(14, 14));
@@ -129,7 +131,9 @@ impl App {
             .show(ui, |ui| match view {
                 View::Browse => w.browse.ui(ui, &cx),
                 View::Label => w.label.ui(ui, &cx, &w.walk),
-                View::Train | View::Review | View::Drift => {}
+                View::Train => panels::train(ui, &cx, &mut w.train_view, &w.train, &w.runs),
+                View::Review => panels::review(ui, &cx, &mut w.review_view, &w.review, &w.runs),
+                View::Drift => panels::drift(ui, &cx, &mut w.drift_view, &w.drift, &w.runs),
             });
     }
 

@@ -5,58 +5,13 @@ use std::collections::{HashMap, VecDeque};
 use super::command::Action;
 use super::labeller::Ticket;
 use crate::domain::ImageId;
-
-/// How a queue was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum QueueKind {
-    /// What the gallery lists, in its order.
-    #[default]
-    InOrder,
-    /// Least like regular images first, labelled ones left out.
-    Anomalous,
-    /// Least certain predictions first, labelled ones left out.
-    Uncertain,
-    /// Where label and prediction differ, most certain mistake first.
-    Disagreements,
-    /// Images like those labelled as drift.
-    DriftNeighbours,
-    /// Some that were labelled by hand, again and without showing the label.
-    BlindRepeats,
-    /// Chosen elsewhere: a confusion cell, a lasso.
-    Given,
-}
-
-impl QueueKind {
-    /// Those that can be asked for, in the order of the menu.
-    pub const ALL: [Self; 6] = [
-        Self::InOrder,
-        Self::Anomalous,
-        Self::Uncertain,
-        Self::Disagreements,
-        Self::DriftNeighbours,
-        Self::BlindRepeats,
-    ];
-
-    /// The words on screen.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::InOrder => "in order",
-            Self::Anomalous => "most anomalous",
-            Self::Uncertain => "most uncertain",
-            Self::Disagreements => "disagreements",
-            Self::DriftNeighbours => "neighbours of found drift",
-            Self::BlindRepeats => "blind repeats",
-            Self::Given => "chosen images",
-        }
-    }
-}
+use crate::queue::{Queue, Strategy};
 
 /// The queue and the place in it.
 #[derive(Clone, Debug, Default)]
 pub struct Walk {
-    /// How it was made.
-    pub kind: QueueKind,
+    /// How it was made; `None` for images chosen elsewhere: a confusion cell, a selection.
+    pub strategy: Option<Strategy>,
     /// What it holds, for the toolbar.
     pub title: String,
     images: Vec<ImageId>,
@@ -68,12 +23,11 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// A new queue, from `start` on (its last image, if that is beyond).
+    /// A queue of images chosen elsewhere, from `start` on (its last image, if that is beyond).
     #[must_use]
-    pub fn new(kind: QueueKind, title: String, images: Vec<ImageId>, start: usize) -> Self {
+    pub fn new(title: String, images: Vec<ImageId>, start: usize) -> Self {
         let position = start.min(images.len().saturating_sub(1));
         Self {
-            kind,
             title,
             images,
             position,
@@ -81,11 +35,27 @@ impl Walk {
         }
     }
 
-    /// With a sentence for each image that says why it is in the queue.
+    /// A queue made by a strategy, with its reasons.
     #[must_use]
-    pub fn with_reasons(mut self, why: HashMap<ImageId, String>) -> Self {
-        self.why = why;
-        self
+    pub fn of(queue: &Queue) -> Self {
+        let items = queue.items().iter();
+        let images = items.clone().map(|item| item.image).collect();
+        let strategy = queue.strategy();
+        let why = items
+            .filter(|_| strategy != Strategy::InOrder)
+            .map(|item| (item.image, item.reason.clone()))
+            .collect();
+        Self {
+            strategy: Some(strategy),
+            why,
+            ..Self::new(strategy.name().to_owned(), images, 0)
+        }
+    }
+
+    /// Whether labels already given are hidden, so that the next one is given afresh.
+    #[must_use]
+    pub fn is_blind(&self) -> bool {
+        self.strategy == Some(Strategy::BlindRepeats)
     }
 
     /// The images, in order.
@@ -210,7 +180,7 @@ mod tests {
 
     fn walk(images: usize) -> Walk {
         let images = (0..images).map(ImageId::from).collect();
-        Walk::new(QueueKind::InOrder, "all".to_owned(), images, 0)
+        Walk::new("all".to_owned(), images, 0)
     }
 
     #[test]

@@ -1,19 +1,28 @@
 //! Everything that belongs to the open data set and goes with it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::background::Slot;
+use super::background::{JobStatus, Slot};
 use super::labeller::Labeller;
 use super::predictions::Predictions;
 use super::session::Session;
+use super::state::{DriftEvent, DriftState, ReviewState, RunsState, TrainState};
 use super::textures::{Textures, Wanted};
 use super::views::browse::BrowseView;
+use super::views::drift::DriftView;
 use super::views::label::LabelView;
+use super::views::review::ReviewView;
+use super::views::train::TrainView;
 use super::walk::Walk;
-use crate::domain::{ImageId, Prediction};
+use crate::domain::{ImageId, Label, Prediction};
 use crate::imaging::{Facts, Kind, Loader, Request, ScanSummary};
+use crate::jobs::StopReason;
+use crate::labels::Current;
+use crate::project::Snapshot;
+use crate::training::TrainEvent;
+use crate::workflows::{DriftResult, DriftSession, Review, RunSummary};
 
 /// What a scan hands over at a time.
 pub type FactsBatch = Vec<(ImageId, Result<Facts, String>)>;
@@ -46,13 +55,173 @@ pub struct Workspace {
     pub neighbours: Vec<(ImageId, f32)>,
     /// Whose neighbours those are.
     pub neighbours_of: Option<ImageId>,
+    /// Images like those labelled as drift, with their similarity.
+    pub near_drift: HashMap<ImageId, f32>,
+    /// The training that runs, or ran last.
+    pub train: TrainState,
+    /// All runs.
+    pub runs: RunsState,
+    /// The run under review.
+    pub review: ReviewState,
+    /// The drift model.
+    pub drift: DriftState,
+    /// Its features, once prepared.
+    pub drift_session: Option<Arc<DriftSession>>,
+    /// Labels were given while a fit ran.
+    pub refit_again: bool,
+    /// The next fit may change the order of the ranking.
+    pub refit_reranks: bool,
+    /// The Train view.
+    pub train_view: TrainView,
+    /// The Review view.
+    pub review_view: ReviewView,
+    /// The Drift view.
+    pub drift_view: DriftView,
     /// Reads every file once.
     pub scan: Slot<FactsBatch, ScanSummary>,
+    /// Trains a network.
+    pub train_job: Slot<TrainEvent, RunSummary>,
+    /// Reads the runs folder.
+    pub runs_job: Slot<(), Vec<RunSummary>>,
+    /// Reads the run to be used.
+    pub review_job: Slot<(), Review>,
+    /// Reads the run to compare with.
+    pub against_job: Slot<(), Review>,
     /// Runs a network over images.
-    pub predict: Slot<Vec<(ImageId, Prediction)>, ()>,
+    pub predict_job: Slot<Vec<(ImageId, Prediction)>, ()>,
+    /// Prepares the features of the drift model.
+    pub drift_job: Slot<(), DriftSession>,
+    /// Fits the drift model.
+    pub refit_job: Slot<(), (DriftResult, HashMap<ImageId, f32>)>,
+    /// Looks up neighbours.
+    pub neighbours_job: Slot<(), (ImageId, Vec<(ImageId, f32)>)>,
+    /// Writes the submission.
+    pub submit_job: Slot<(), (PathBuf, usize)>,
 }
 
 impl Workspace {
+    /// A freshly opened data set, nothing running yet.
+    #[must_use]
+    pub fn new(
+        path: PathBuf,
+        session: Session,
+        labeller: Labeller,
+        loader: Loader,
+        textures: Textures,
+        tile: f32,
+    ) -> Self {
+        let review = ReviewState::new(session.classes().clone(), session.snapshot.cost.clone());
+        let mut drift = DriftState::default();
+        let classes = session.classes();
+        let hand = |image| Some((image, Some(session.hand_label(image)?.is_drift(classes))));
+        drift.apply(DriftEvent::Labelled(
+            session.manifest().ids().filter_map(hand).collect(),
+        ));
+        Self {
+            path,
+            predictions: Predictions::default(),
+            labeller,
+            loader,
+            textures,
+            walk: Walk::default(),
+            browse: BrowseView::new(tile),
+            label: LabelView::default(),
+            inspected: None,
+            history_asked: None,
+            neighbours: Vec::new(),
+            neighbours_of: None,
+            near_drift: HashMap::new(),
+            train: TrainState::default(),
+            runs: RunsState::default(),
+            review,
+            drift,
+            drift_session: None,
+            refit_again: false,
+            refit_reranks: false,
+            train_view: TrainView::default(),
+            review_view: ReviewView::default(),
+            drift_view: DriftView::default(),
+            scan: Slot::default(),
+            train_job: Slot::default(),
+            runs_job: Slot::default(),
+            review_job: Slot::default(),
+            against_job: Slot::default(),
+            predict_job: Slot::default(),
+            drift_job: Slot::default(),
+            refit_job: Slot::default(),
+            neighbours_job: Slot::default(),
+            submit_job: Slot::default(),
+            session,
+        }
+    }
+
+    /// Labels changed on disk: everything that shows them is told.
+    pub fn labels_changed(&mut self, changed: Vec<(ImageId, Current)>) {
+        let classes = self.session.classes().clone();
+        let mut drift = Vec::new();
+        for (image, current) in &changed {
+            let label = current.label;
+            self.review.relabel(*image, label.and_then(Label::class));
+            drift.push((*image, label.map(|label| label.is_drift(&classes))));
+        }
+        self.session.set_current(changed);
+        self.drift.apply(DriftEvent::Labelled(drift));
+    }
+
+    /// Another run is used: its features are other ones.
+    pub fn forget_drift(&mut self) {
+        self.drift_session = None;
+        self.near_drift.clear();
+        self.neighbours.clear();
+        self.neighbours_of = None;
+    }
+
+    /// Jobs for the status bar, the most important first.
+    #[must_use]
+    pub fn jobs(&self) -> Vec<JobStatus> {
+        [
+            self.train_job.status(),
+            self.drift_job.status(),
+            self.predict_job.status(),
+            self.submit_job.status(),
+            self.review_job.status(),
+            self.scan.status(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// Asks a job to stop: the one with that number, or for `None` the first in the status bar.
+    pub fn cancel(&self, id: Option<u64>) {
+        let first = || self.jobs().iter().find(|j| j.can_cancel).map(|j| j.id);
+        let Some(id) = id.or_else(first) else {
+            return;
+        };
+        self.scan.cancel(id);
+        self.train_job.cancel(id);
+        self.predict_job.cancel(id);
+        self.drift_job.cancel(id);
+        self.submit_job.cancel(id);
+    }
+
+    /// Asks every job to stop; labels already sent are still written.
+    pub fn close(&mut self) {
+        let closing = StopReason::Closing;
+        self.scan.stop(closing);
+        self.train_job.stop(closing);
+        self.predict_job.stop(closing);
+        self.drift_job.stop(closing);
+        self.submit_job.stop(closing);
+        self.labeller.close();
+    }
+
+    /// Manifest, splits and labels of now, for a job.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.session.snapshot.clone()
+    }
+
     /// Takes in what the loader has finished.
     pub fn drain_loader(&mut self) {
         while let Some(loaded) = self.loader.poll() {
@@ -94,17 +263,5 @@ impl Workspace {
                 kind,
             });
         }
-    }
-
-    /// Facts, so that jobs can take them along.
-    #[must_use]
-    pub fn snapshot(&self) -> crate::project::Snapshot {
-        self.session.snapshot.clone()
-    }
-
-    /// Images of the data set, all of them.
-    #[must_use]
-    pub fn all_images(&self) -> Arc<[ImageId]> {
-        self.session.manifest().ids().collect()
     }
 }

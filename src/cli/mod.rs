@@ -1,8 +1,83 @@
-//! The command line: arguments -> workflows -> progress bars.
-use std::process::ExitCode;
+//! The command line: arguments -> workflows -> progress bars. The only part that prints.
 
-/// Runs the program on the process's own arguments and returns its exit code.
+mod args;
+mod data;
+#[cfg(feature = "torch")]
+mod demo;
+#[cfg(feature = "torch")]
+mod drift;
+mod output;
+#[cfg(feature = "torch")]
+mod runs;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Parser as _;
+
+use args::{Args, Command};
+use output::Output;
+
+use crate::workflows::OpenOptions;
+
+/// What `driftscope open` was asked to open.
+#[derive(Clone, Debug, Default)]
+pub struct OpenRequest {
+    /// A project folder, a data set folder, or a CSV; the start screen when not given.
+    pub path: Option<PathBuf>,
+    /// How to read a CSV.
+    pub options: OpenOptions,
+    /// Where to keep the project, if not in its usual place.
+    pub project: Option<PathBuf>,
+}
+
+/// Runs the program on the process's own arguments and returns its exit code: 0 done, 1 failed, 2 bad
+/// usage. `open_window` shows the workbench until the user closes it.
 #[must_use]
-pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+pub fn main(open_window: fn(OpenRequest) -> anyhow::Result<()>) -> ExitCode {
+    let args = Args::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(tracing_subscriber::EnvFilter::from_env("DRIFTSCOPE_LOG"))
+        .init();
+    let output = Output::new(args.json);
+    let command = args.command.unwrap_or(Command::Open(args.open));
+    match dispatch(command, &output, open_window) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output.error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(
+    command: Command,
+    output: &Output,
+    open_window: fn(OpenRequest) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    match command {
+        Command::Open(args) => open_window(OpenRequest {
+            options: args.how.options(),
+            path: args.path,
+            project: args.how.project,
+        }),
+        Command::Sample(args) => data::sample(&args, output),
+        Command::Info(args) => data::info(&args, output),
+        Command::Label(args) => data::label(args, output),
+        #[cfg(feature = "torch")]
+        Command::Models(args) => runs::models(&args, output),
+        #[cfg(feature = "torch")]
+        Command::Train(args) => runs::train(&args, output),
+        #[cfg(feature = "torch")]
+        Command::Predict(args) => runs::predict(&args, output),
+        #[cfg(feature = "torch")]
+        Command::Evaluate(args) => runs::evaluate(&args, output),
+        #[cfg(feature = "torch")]
+        Command::Drift(args) => drift::drift(args, output),
+        #[cfg(feature = "torch")]
+        Command::Submit(args) => drift::submit(&args, output),
+        #[cfg(feature = "torch")]
+        Command::Demo(args) => demo::demo(&args, output),
+        Command::Bench(args) => data::bench(&args, output),
+    }
 }

@@ -37,7 +37,7 @@ impl ClassId {
 
 impl From<usize> for ClassId {
     /// # Panics
-    /// Above 255 classes, which [`ClassSet::new`] refuses.
+    /// Above 255 classes, which [`ClassSet::from_labels`] never makes.
     fn from(index: usize) -> Self {
         Self(u8::try_from(index).expect("a class set holds at most 255 classes"))
     }

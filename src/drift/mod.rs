@@ -1,6 +1,6 @@
 //! Scores, heads, thresholds and decisions over embeddings: pure numbers.
 //!
-//! An embedding is L2-normalised and projected once ([`Projection`]); before any label an
+//! An embedding is L2-normalised and projected once ([`Projection`]); before any label a
 //! [`Mahalanobis`] or [`NearestNeighbours`] score ranks the images, afterwards a [`DriftHead`] refits
 //! on the projected features within milliseconds. How well the head does is measured by
 //! `evaluation::cross_validate` with [`held_out_scorer`].

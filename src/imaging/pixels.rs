@@ -10,6 +10,7 @@ use super::{
     RESIZE_VERSION, WorkError, decode_gray,
     parallel::{cores, for_each},
     read_file, resize,
+    thumbnails::not_written,
 };
 use crate::{
     domain::ImageId,
@@ -52,7 +53,10 @@ impl PixelCache {
     pub fn open(cache: &Path, size_px: u32) -> Self {
         let name = format!("pixels-{size_px}");
         let (file, problem) = match RecordFile::open(cache, &name, square(size_px)) {
-            Ok(file) => (Some(file), None),
+            Ok(file) => {
+                let problem = (!file.is_durable()).then(|| not_written(cache, "pixels"));
+                (Some(file), problem)
+            }
             Err(error) => (None, Some(error.to_string())),
         };
         Self {

@@ -33,12 +33,15 @@ pub struct ThumbnailStore {
 }
 
 impl ThumbnailStore {
-    /// The store in the folder `cache`. Where that cannot be written, a store that keeps nothing, with
-    /// the reason in [`Self::problem`].
+    /// The store in the folder `cache`. Where that cannot be written, or another process writes it, a
+    /// store that keeps nothing new, with the reason in [`Self::problem`].
     #[must_use]
     pub fn open(cache: &Path) -> Self {
         match RecordFile::open(cache, &format!("thumbnails-{THUMBNAIL_PX}"), RECORD) {
-            Ok(file) => Self::over(Some(file), None),
+            Ok(file) => {
+                let problem = (!file.is_durable()).then(|| not_written(cache, "thumbnails"));
+                Self::over(Some(file), problem)
+            }
             Err(error) => Self::over(None, Some(error.to_string())),
         }
     }
@@ -136,6 +139,14 @@ impl Drop for ThumbnailStore {
     fn drop(&mut self) {
         self.flush();
     }
+}
+
+/// Why `what` is not kept in the folder `cache`, for people.
+pub(super) fn not_written(cache: &Path, what: &str) -> String {
+    format!(
+        "{} cannot be written, or another program is writing it: {what} will be made again the next time",
+        cache.display()
+    )
 }
 
 fn key(content: &Digest) -> Digest {

@@ -7,11 +7,27 @@ mod init;
 mod input;
 pub mod weights;
 
+use std::path::Path;
+
 use serde::Serialize;
-use tch::{Device, Tensor, nn};
+use tch::{Tensor, nn};
 
 pub use init::Initializer;
 pub use input::stack;
+pub use tch::Device;
+
+use crate::storage::Digest;
+
+/// The GPU if libtorch has one to offer, else the CPU.
+#[must_use]
+pub fn best_device() -> Device {
+    Device::cuda_if_available()
+}
+
+/// Threads that libtorch's operators use, from now on and for the whole process.
+pub fn set_threads(threads: usize) {
+    tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
+}
 
 /// A network: everything up to the embedding, then one linear layer.
 pub trait Network: Send {
@@ -159,6 +175,22 @@ impl Model {
             variables,
             network,
         })
+    }
+
+    /// Builds a model and fills it from a weights file of its own; also returns the file's digest.
+    ///
+    /// # Errors
+    /// As [`Model::new`], and [`ModelError::Weights`].
+    pub fn load(
+        name: &str,
+        size: u32,
+        classes: usize,
+        path: &Path,
+        device: Device,
+    ) -> Result<(Self, Digest), ModelError> {
+        let model = Self::new(name, size, classes, 0, device)?;
+        let digest = weights::load(path, &model.variables)?;
+        Ok((model, digest))
     }
 
     /// Embeddings `[batch, embedding_dim]` of images `[batch, 1, size, size]` in `0..=1`.

@@ -13,7 +13,7 @@ use super::{Balance, EpochMetrics, Monitor, Plan, TrainEvent, ValidationPredicti
 use crate::domain::{ClassId, CostMatrix, ImageId, Prediction};
 use crate::evaluation::{ConfusionMatrix, EvaluationError, Report};
 use crate::jobs::{JobContext, StopReason};
-use crate::models::{Model, ModelError, stack, weights};
+use crate::models::{Model, ModelError, best_device, stack, weights};
 
 /// Images read at once where no gradient is needed.
 const EVALUATION_BATCH: usize = 64;
@@ -127,7 +127,7 @@ pub fn fit(
         }
     }
     let started = Instant::now();
-    let device = Device::cuda_if_available();
+    let device = best_device();
     let k = data.classes.len();
     let model = Model::new(&plan.model, plan.size, k, plan.seed, device)?;
     let train_counts = counts(&data.train, k);

@@ -1,86 +1,72 @@
-//! One function per thing a user can do.
+//! One function for each thing a user can do. The window and the command line call the same ones.
+//!
+//! The long ones take a [`Snapshot`] (plain data), a [`JobContext`] (to be watched and stopped) and a
+//! closure for results as they come, so that they run the same in a job and in the foreground.
 
-use std::path::PathBuf;
+mod bench;
+mod error;
+mod export;
+mod info;
+mod scan;
 
-use crate::domain::{ClassId, ImageId, Prediction, Split};
-use crate::evaluation::{CvReport, Report};
-use crate::training::Plan;
+#[cfg(feature = "torch")]
+mod drift;
+#[cfg(feature = "torch")]
+mod embed;
+#[cfg(feature = "torch")]
+mod run;
+#[cfg(feature = "torch")]
+mod submit;
+#[cfg(feature = "torch")]
+mod train;
 
-/// A finished training, as its run folder tells it.
-#[derive(Clone, Debug)]
-pub struct RunSummary {
-    /// Name of its folder.
-    pub name: String,
-    /// Its folder.
-    pub dir: PathBuf,
-    /// What was trained and how.
-    pub plan: Plan,
-    /// When it began, ISO 8601.
-    pub created: String,
-    /// The epoch whose weights were kept, counted from 1.
-    pub best_epoch: usize,
-    /// Epochs run.
-    pub epochs: usize,
-    /// Wall-clock seconds.
-    pub seconds: f64,
-    /// On the test split.
-    pub report: Report,
-    /// What the user should know, one sentence each.
-    pub warnings: Vec<String>,
-    /// Words of the regular classes in the files, in order.
-    pub labels: Vec<String>,
+pub use bench::{Figure, bench};
+pub use error::WorkflowError;
+pub use export::{ExportFormat, ExportSummary, ImportSummary, export_labels, import_labels};
+pub use info::{Info, info};
+pub use scan::{contents, open_thumbnails, scan};
+
+#[cfg(feature = "torch")]
+pub use drift::{DriftResult, DriftScore, DriftSession, drift_labels, prepare_drift, save_ranking};
+#[cfg(feature = "torch")]
+pub use embed::{embed, predict, write_predictions};
+#[cfg(feature = "torch")]
+pub use run::{
+    Review, ReviewRow, RunSummary, find_run, load_run, model_infos, resolve_run, review, runs,
+};
+#[cfg(feature = "torch")]
+pub use submit::{SubmitRequest, SubmitSummary, submit};
+#[cfg(feature = "torch")]
+pub use train::{TrainRequest, train};
+
+pub use crate::dataset::OpenOptions;
+pub use crate::project::{Project, Snapshot};
+
+use std::path::Path;
+
+use crate::dataset::sample::{SampleSpec, SampleSummary};
+
+/// Opens the project at `path`: a project folder, a data set folder, or a CSV. `project_dir` overrides
+/// where the project is kept.
+///
+/// # Errors
+/// [`WorkflowError::Project`].
+pub fn open(
+    path: &Path,
+    options: &OpenOptions,
+    project_dir: Option<&Path>,
+) -> Result<Project, WorkflowError> {
+    Ok(Project::open(path, options, project_dir)?)
 }
 
-/// A run with its answer for every labelled image.
-#[derive(Clone, Debug)]
-pub struct Review {
-    /// The run.
-    pub run: RunSummary,
-    /// Names of the regular classes, in order.
-    pub classes: Vec<String>,
-    /// One per labelled image.
-    pub rows: Vec<ReviewRow>,
-    /// Images of the run that the data set does not have any more.
-    pub gone: usize,
-}
-
-/// The answer for one image.
-#[derive(Clone, Debug)]
-pub struct ReviewRow {
-    /// Which image.
-    pub image: ImageId,
-    /// The part it played.
-    pub split: Split,
-    /// Its label when the run was trained.
-    pub label: ClassId,
-    /// What the run says.
-    pub prediction: Prediction,
-}
-
-/// What the drift head says of one image.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DriftScore {
-    /// Which image.
-    pub image: ImageId,
-    /// Probability of drift; none before there is a head.
-    pub probability: Option<f32>,
-    /// Share of the regular images that look less odd, `0..=1`.
-    pub anomaly: f32,
-}
-
-/// One fit of the drift head.
-#[derive(Clone, Debug)]
-pub struct DriftResult {
-    /// One per image.
-    pub scores: Vec<DriftScore>,
-    /// How well drift is told from regular images, or a sentence why nobody can say.
-    pub quality: Result<CvReport, String>,
-    /// Why the ranking is by distance only, if it is.
-    pub head_problem: Option<String>,
-    /// Drift labels it was fitted on.
-    pub n_drift: usize,
-    /// Regular labels it was fitted on.
-    pub n_regular: usize,
-    /// How long the fit took.
-    pub milliseconds: f64,
+/// Writes a made data set into `out`. `progress` gets images done and in all, and stops it with `false`.
+///
+/// # Errors
+/// [`WorkflowError::Sample`].
+pub fn sample(
+    out: &Path,
+    spec: &SampleSpec,
+    progress: &mut dyn FnMut(usize, usize) -> bool,
+) -> Result<SampleSummary, WorkflowError> {
+    Ok(crate::dataset::sample::write(out, spec, progress)?)
 }

@@ -9,9 +9,9 @@ use super::super::finder::Finder;
 use super::super::labeller::Order;
 use super::super::theme::{self, Theme};
 use super::super::toasts::Level;
-use super::super::walk::QueueKind;
 use crate::domain::{ClassId, ImageId, Label};
 use crate::labels::Source;
+use crate::queue::Strategy;
 
 impl App {
     /// Whether an action can be done; if not, a notice says why.
@@ -97,11 +97,48 @@ impl App {
             Action::ExportSubmission => self.ask(Pick::ExportSubmission),
             Action::CancelJob => {
                 if let Some(w) = &self.workspace {
-                    w.scan.stop(crate::jobs::StopReason::Cancelled);
-                    w.predict.stop(crate::jobs::StopReason::Cancelled);
+                    w.cancel(None);
                 }
             }
-            _ => {}
+            Action::StartTraining => self.train_by_form(),
+            Action::PauseTraining => self.pause_training(),
+            Action::StopTraining => self.stop_training(),
+            Action::PredictAll => {
+                let run = self
+                    .workspace
+                    .as_ref()
+                    .and_then(|w| w.predictions.run.clone());
+                if let Some(run) = run {
+                    self.predict_split(run, None);
+                }
+            }
+            Action::RetrainDrift => self.retrain_drift(),
+            // Given by their digit above, or looked at by the view while held.
+            Action::Class0
+            | Action::Class1
+            | Action::Class2
+            | Action::Class3
+            | Action::Class4
+            | Action::Class5
+            | Action::Class6
+            | Action::Class7
+            | Action::Class8
+            | Action::Class9
+            | Action::HideOverlays => {}
+        }
+    }
+
+    fn train_by_form(&mut self) {
+        let Some(w) = &self.workspace else {
+            return;
+        };
+        let form = w.train_view.form();
+        match form.problem() {
+            Some(problem) => self.toasts.add(Level::Warning, problem),
+            None => {
+                let plan = form.plan.clone();
+                self.start_training(plan);
+            }
         }
     }
 
@@ -114,8 +151,15 @@ impl App {
         let order = match pick {
             Pick::Folder | Pick::Csv => return self.open(path),
             Pick::ImportLabels => Order::Import(path),
-            Pick::ExportLabels => Order::Export(path),
-            Pick::ExportSubmission => return,
+            Pick::ExportLabels => Order::Export {
+                file: path,
+                predicted: self
+                    .workspace
+                    .as_ref()
+                    .map(|w| w.predictions.classes())
+                    .unwrap_or_default(),
+            },
+            Pick::ExportSubmission => return self.submit(path),
         };
         if let Some(w) = &mut self.workspace
             && w.labeller.send(order).is_none()
@@ -162,7 +206,15 @@ impl App {
             View::Browse => w.browse.targets(),
             View::Label => w.walk.current().into_iter().collect(),
             View::Train => Vec::new(),
-            View::Review | View::Drift => w.inspected.into_iter().collect(),
+            View::Review => w.inspected.into_iter().collect(),
+            View::Drift => {
+                let selection = w.drift_view.selection();
+                if selection.is_empty() {
+                    w.inspected.into_iter().collect()
+                } else {
+                    selection
+                }
+            }
         }
     }
 
@@ -180,7 +232,7 @@ impl App {
 
     fn is_repeat(&self) -> bool {
         let walk = self.workspace.as_ref().map(|w| &w.walk);
-        walk.is_some_and(|walk| walk.kind == QueueKind::BlindRepeats)
+        walk.is_some_and(|walk| walk.is_blind())
     }
 
     pub(super) fn send_label(
@@ -314,7 +366,7 @@ impl App {
             return;
         };
         match view {
-            View::Label if w.walk.images().is_empty() => self.set_queue(QueueKind::InOrder),
+            View::Label if w.walk.images().is_empty() => self.set_queue(Strategy::InOrder),
             View::Label => w.inspected = w.walk.current(),
             View::Browse if before != View::Browse => {
                 if let Some(image) = w.inspected {
@@ -338,7 +390,7 @@ impl App {
             (View::Browse, _) if targets.len() > 1 => {
                 self.walk_given("selected images".to_owned(), targets, 0);
             }
-            (View::Browse, _) => self.set_queue(QueueKind::InOrder),
+            (View::Browse, _) => self.set_queue(Strategy::InOrder),
             (_, Some(image)) => {
                 let images = w.browse.list().to_vec();
                 match images.iter().position(|i| *i == image) {

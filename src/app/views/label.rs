@@ -8,13 +8,14 @@ use crate::app::context::ViewContext;
 use crate::app::icons::Icon;
 use crate::app::textures::Levels;
 use crate::app::theme;
-use crate::app::walk::{QueueKind, Walk};
+use crate::app::walk::Walk;
 use crate::app::widgets::charts::grouped;
 use crate::app::widgets::tile::{TileLook, tile};
 use crate::app::widgets::{
     badge, chip, empty_state, icon_button, key_cap, primary_button, section, swatch,
 };
 use crate::domain::{ClassId, ImageId, Label};
+use crate::queue::Strategy;
 
 /// What is shown beside the image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,18 +75,19 @@ impl LabelView {
     /// What the toolbar shows for this view.
     pub fn toolbar(&mut self, ui: &mut Ui, cx: &ViewContext<'_>, walk: &Walk) {
         let p = cx.palette;
-        let text = match walk.kind {
-            QueueKind::Given => walk.title.clone(),
-            kind => format!("queue: {}", kind.name()),
+        let text = match walk.strategy {
+            None => walk.title.clone(),
+            Some(strategy) => format!("queue: {}", strategy.name().to_lowercase()),
         };
         let button = chip(ui, p, format!("{text} ▾"), true);
         egui::Popup::menu(&button).show(|ui| {
-            for kind in QueueKind::ALL {
+            for strategy in Strategy::ALL {
                 if ui
-                    .selectable_label(walk.kind == kind, kind.name())
+                    .selectable_label(walk.strategy == Some(strategy), strategy.name())
+                    .on_hover_text(strategy.explain())
                     .clicked()
                 {
-                    cx.commands.send(Command::SetQueue(kind));
+                    cx.commands.send(Command::SetQueue(strategy));
                 }
             }
         });
@@ -111,7 +113,7 @@ impl LabelView {
     /// Paints keys, image and filmstrip.
     pub fn ui(&mut self, ui: &mut Ui, cx: &ViewContext<'_>, walk: &Walk) {
         let Some(image) = walk.current() else {
-            return nothing(ui, cx, walk.kind);
+            return nothing(ui, cx, walk.strategy);
         };
         if self.shown != Some(image) {
             self.shown = Some(image);
@@ -446,30 +448,21 @@ fn filmstrip(ui: &mut Ui, cx: &ViewContext<'_>, walk: &Walk) {
     }
 }
 
-fn nothing(ui: &mut Ui, cx: &ViewContext<'_>, kind: QueueKind) {
-    let (head, text) = match kind {
-        QueueKind::InOrder | QueueKind::Given => (
-            "No images in the queue",
+fn nothing(ui: &mut Ui, cx: &ViewContext<'_>, strategy: Option<Strategy>) {
+    let text = match strategy {
+        None | Some(Strategy::InOrder) => {
             "The queue is what the gallery lists. Its filters let nothing through: widen them, or \
-             choose another queue above.",
-        ),
-        QueueKind::Anomalous | QueueKind::DriftNeighbours => (
-            "No drift scores yet",
-            "This queue needs the drift model: open Drift and press Retrain. Until then, label in \
-             order.",
-        ),
-        QueueKind::Uncertain | QueueKind::Disagreements => (
-            "No predictions yet",
-            "This queue needs a trained model: train one, or pick a run in Review. Until then, label \
-             in order.",
-        ),
-        QueueKind::BlindRepeats => (
-            "Nothing to repeat yet",
-            "Blind repeats show again what was labelled by hand, to measure how sure the labeller is. \
-             Label some images first.",
+             choose another queue above."
+                .to_owned()
+        }
+        Some(strategy) => format!(
+            "{}. Until then, choose the queue \"{}\" above.",
+            strategy.explain(),
+            Strategy::InOrder.name()
         ),
     };
-    empty_state(ui, cx.palette, Icon::Label, head, text, |ui| {
+    let head = "No images in this queue";
+    empty_state(ui, cx.palette, Icon::Label, head, &text, |ui| {
         if primary_button(ui, cx.palette, "Back to the gallery").clicked() {
             cx.commands.send(Action::Gallery);
         }

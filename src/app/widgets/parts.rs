@@ -96,8 +96,8 @@ pub fn aside_number(ui: &mut Ui, color: Color32, text: &str) {
 
 /// A name at the left and its value, in digits of one width, at `at` points.
 pub fn pair(ui: &mut Ui, palette: &Palette, at: f32, name: &str, value: &str, more: &str) {
-    ui.horizontal(|ui| {
-        ui.spacing_mut().interact_size.y = 17.0;
+    let size = vec2(ui.available_width(), 17.0);
+    ui.allocate_ui_with_layout(size, Layout::left_to_right(Align::Center), |ui| {
         let left = ui.cursor().left();
         let name = ui.label(RichText::new(name).color(palette.muted));
         ui.add_space((left + at - name.rect.right() - ui.spacing().item_spacing.x).max(0.0));

@@ -123,8 +123,9 @@ pub fn tile(
     response
 }
 
-/// The part of a picture that fills `rect` without distortion, centred.
-pub(super) fn cover(rect: Rect, size: Vec2, uv: Rect) -> (Rect, Rect) {
+/// Where on the screen, and which part of, a picture fills `rect` without distortion, centred.
+#[must_use]
+pub pub(super) fn cover(rect: Rect, size: Vec2, uv: Rect) -> (Rect, Rect) {
     let inner = rect.shrink(1.0);
     if size.x <= 0.0 || size.y <= 0.0 || !inner.is_positive() {
         return (inner, uv);

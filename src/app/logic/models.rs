@@ -1,0 +1,495 @@
+//! Training, predictions, review and the drift model: starting their jobs and taking in what they say.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::super::App;
+use super::super::background::End;
+use super::super::command::ReviewCommand;
+use super::super::predictions::{DriftOpinion, Predictions};
+use super::super::start;
+use super::super::state::DriftEvent;
+use super::super::toasts::Level;
+use super::super::workspace::Workspace;
+use crate::domain::{ImageId, Split};
+use crate::jobs::StopReason;
+use crate::training::Plan;
+use crate::workflows::{self, DriftResult, Review, SubmitRequest, TrainRequest};
+
+/// Neighbours looked up for the inspector, the image itself included.
+const NEIGHBOURS: usize = 9;
+/// Neighbours of each image labelled drift that are put forward as likely drift.
+const NEAR_DRIFT: usize = 20;
+
+impl App {
+    pub(super) fn drain_models(&mut self) {
+        self.drain_training();
+        self.drain_runs();
+        self.drain_predictions();
+        self.drain_drift();
+    }
+
+    /// Shows a sentence when a job could not be started.
+    fn started(&mut self, outcome: Result<(), String>) {
+        if let Err(sentence) = outcome {
+            self.toasts.add(Level::Error, sentence);
+        }
+    }
+
+    // ---- training ----
+
+    pub(super) fn start_training(&mut self, plan: Plan) {
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        if w.train_job.is_running() {
+            w.train.queued.push(plan);
+            let text = "A training runs; this one is queued and starts when it is over.";
+            self.toasts.add(Level::Info, text);
+            return;
+        }
+        w.train.begin(plan.clone());
+        let title = format!("training {}", plan.model);
+        let snapshot = w.snapshot();
+        let request = TrainRequest { plan, out: None };
+        let outcome = w.train_job.start(
+            &mut self.numbers,
+            &title,
+            true,
+            &self.wake,
+            move |ctx, events| {
+                workflows::train(&snapshot, &request, ctx, &mut |event| events.send(event))
+            },
+        );
+        if let Err(sentence) = &outcome {
+            w.train.fail(sentence.clone());
+        }
+        self.started(outcome);
+    }
+
+    pub(super) fn pause_training(&mut self) {
+        if let Some(w) = &mut self.workspace {
+            let paused = !w.train_job.is_paused();
+            w.train_job.set_paused(paused);
+            w.train.set_paused(paused);
+        }
+    }
+
+    pub(super) fn stop_training(&mut self) {
+        if let Some(w) = &mut self.workspace {
+            w.train_job.stop(StopReason::KeepBest);
+            w.train.stopping();
+        }
+    }
+
+    fn drain_training(&mut self) {
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        while let Some(event) = w.train_job.try_event() {
+            w.train.apply(&event);
+        }
+        let Some(end) = w.train_job.try_end() else {
+            return;
+        };
+        match end {
+            End::Done(run) => {
+                let text = format!(
+                    "{} is trained; the test split was read once. It is the model in use now.",
+                    run.name
+                );
+                self.toasts.add(Level::Good, text);
+                for warning in &run.warnings {
+                    self.toasts.add(Level::Warning, warning.clone());
+                }
+                let dir = run.dir.clone();
+                w.runs.add(run);
+                self.open_run(dir);
+            }
+            End::Cancelled => w.train.fail("Cancelled; nothing of it was kept."),
+            End::Failed(sentence) => {
+                w.train.fail(sentence.clone());
+                self.toasts.add(Level::Error, sentence);
+            }
+        }
+        let queued = self.workspace.as_mut().map(|w| &mut w.train.queued);
+        if let Some(plan) = queued.and_then(|q| (!q.is_empty()).then(|| q.remove(0))) {
+            self.start_training(plan);
+        }
+    }
+
+    // ---- runs and reviews ----
+
+    pub(super) fn refresh_runs(&mut self) {
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        w.runs.loading = true;
+        let snapshot = w.snapshot();
+        let outcome = w.runs_job.start(
+            &mut self.numbers,
+            "reading runs",
+            false,
+            &self.wake,
+            move |_, _| Ok(workflows::runs(&snapshot)),
+        );
+        self.started(outcome);
+    }
+
+    /// Makes a run the model in use.
+    pub(super) fn open_run(&mut self, dir: PathBuf) {
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        w.review.loading = true;
+        let snapshot = w.snapshot();
+        let outcome = w.review_job.start(
+            &mut self.numbers,
+            "reading the run",
+            false,
+            &self.wake,
+            move |_, _| workflows::review(&snapshot, &dir),
+        );
+        self.started(outcome);
+    }
+
+    pub(super) fn review_command(&mut self, command: ReviewCommand) {
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        match command {
+            ReviewCommand::Split(split) => w.review.set_split(split),
+            ReviewCommand::Truth(truth) => w.review.set_truth(truth),
+            ReviewCommand::Cell(cell) => w.review.set_cell(cell),
+            ReviewCommand::Against(None) => w.review.set_against(None),
+            ReviewCommand::Against(Some(dir)) => {
+                let snapshot = w.snapshot();
+                let outcome = w.against_job.start(
+                    &mut self.numbers,
+                    "reading the run",
+                    false,
+                    &self.wake,
+                    move |_, _| workflows::review(&snapshot, &dir),
+                );
+                self.started(outcome);
+            }
+        }
+    }
+
+    fn drain_runs(&mut self) {
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        match w.runs_job.try_end() {
+            Some(End::Done(runs)) => {
+                w.runs.set(runs);
+                // The latest run is the model in use until another is picked.
+                if w.predictions.run.is_none()
+                    && let Some(latest) = w.runs.all().first()
+                {
+                    let dir = latest.dir.clone();
+                    self.open_run(dir);
+                }
+            }
+            Some(End::Failed(sentence)) => {
+                w.runs.loading = false;
+                self.toasts.add(Level::Error, sentence);
+            }
+            Some(End::Cancelled) | None => {}
+        }
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        match w.against_job.try_end() {
+            Some(End::Done(review)) => w.review.set_against(Some(Arc::new(review))),
+            Some(End::Failed(sentence)) => self.toasts.add(Level::Error, sentence),
+            Some(End::Cancelled) | None => {}
+        }
+        match w.review_job.try_end() {
+            Some(End::Done(review)) => self.use_run(review),
+            Some(End::Failed(sentence)) => {
+                w.review.loading = false;
+                self.toasts.add(Level::Error, sentence);
+            }
+            Some(End::Cancelled) | None => {}
+        }
+    }
+
+    fn use_run(&mut self, review: Review) {
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        let (dir, name) = (review.run.dir.clone(), review.run.name.clone());
+        if w.predictions.run.as_ref() != Some(&dir) {
+            w.forget_drift();
+        }
+        w.predictions = Predictions::new(w.session.len(), dir.clone(), name);
+        let rows = review.rows.iter();
+        w.predictions
+            .add(rows.map(|row| (row.image, row.prediction.clone())));
+        let session = &w.session;
+        w.review.open(Arc::new(review), |image| {
+            session.label(image).and_then(crate::domain::Label::class)
+        });
+        let open: Vec<ImageId> = w
+            .session
+            .manifest()
+            .ids()
+            .filter(|image| w.predictions.get(*image).is_none())
+            .collect();
+        if !open.is_empty() {
+            self.predict(dir, open);
+        }
+    }
+
+    // ---- predictions ----
+
+    pub(super) fn predict_split(&mut self, run: PathBuf, split: Option<Split>) {
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        if w.predictions.run.as_ref() != Some(&run) {
+            w.forget_drift();
+            let name = start::short(&run);
+            w.predictions = Predictions::new(w.session.len(), run.clone(), name);
+        }
+        let session = &w.session;
+        let wanted = |image: &ImageId| split.is_none_or(|split| session.split(*image) == split);
+        let images = session.manifest().ids().filter(wanted).collect();
+        self.predict(run, images);
+    }
+
+    fn predict(&mut self, run: PathBuf, images: Vec<ImageId>) {
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        let snapshot = w.snapshot();
+        let outcome = w.predict_job.start(
+            &mut self.numbers,
+            "predicting",
+            true,
+            &self.wake,
+            move |ctx, events| {
+                workflows::predict(&snapshot, &run, &images, ctx, &mut |batch| {
+                    events.send(batch);
+                })
+            },
+        );
+        self.started(outcome);
+    }
+
+    fn drain_predictions(&mut self) {
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        while let Some(batch) = w.predict_job.try_event() {
+            w.predictions.add(batch);
+        }
+        if let Some(End::Failed(sentence)) = w.predict_job.try_end() {
+            self.toasts.add(Level::Error, sentence);
+        }
+    }
+
+    // ---- drift ----
+
+    /// Fits the drift model to the labels of now; the first time the features are prepared before.
+    pub(super) fn retrain_drift(&mut self) {
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        if w.drift_session.is_some() {
+            self.refit(true);
+            return;
+        }
+        let Some(run) = w.predictions.run.clone() else {
+            return;
+        };
+        if w.drift_job.is_running() {
+            return;
+        }
+        w.drift.apply(DriftEvent::Preparing(run.clone()));
+        let snapshot = w.snapshot();
+        let outcome = w.drift_job.start(
+            &mut self.numbers,
+            "preparing the drift model",
+            true,
+            &self.wake,
+            move |ctx, _| workflows::prepare_drift(&snapshot, &run, ctx),
+        );
+        self.started(outcome);
+    }
+
+    /// Fits anew on a thread. While a fit runs, the next one waits, and takes in all labels since.
+    pub(super) fn refit(&mut self, rerank: bool) {
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        let Some(session) = w.drift_session.clone() else {
+            return;
+        };
+        w.refit_reranks |= rerank;
+        if w.refit_job.is_running() {
+            w.refit_again = true;
+            return;
+        }
+        w.drift.apply(DriftEvent::Fitting);
+        let labels = drift_labels(w);
+        let found: Vec<ImageId> = labels
+            .iter()
+            .filter(|(_, drift)| *drift)
+            .map(|(image, _)| *image)
+            .collect();
+        let outcome = w.refit_job.start(
+            &mut self.numbers,
+            "fitting the drift model",
+            false,
+            &self.wake,
+            move |_, _| {
+                let result = session.refit(&labels);
+                let mut near: HashMap<ImageId, f32> = HashMap::new();
+                for image in found {
+                    for (other, similarity) in session.neighbours(image, NEAR_DRIFT) {
+                        let best = near.entry(other).or_insert(similarity);
+                        *best = best.max(similarity);
+                    }
+                }
+                Ok((result, near))
+            },
+        );
+        self.started(outcome);
+    }
+
+    fn drain_drift(&mut self) {
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        match w.drift_job.try_end() {
+            Some(End::Done(session)) => {
+                w.drift_session = Some(Arc::new(session));
+                w.neighbours_of = None;
+                self.refit(true);
+            }
+            Some(End::Failed(sentence)) => w.drift.apply(DriftEvent::Failed(sentence)),
+            Some(End::Cancelled) => {
+                let text = "Cancelled before the features were ready; press Retrain to go on.";
+                w.drift.apply(DriftEvent::Failed(text.to_owned()));
+            }
+            None => {}
+        }
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        match w.refit_job.try_end() {
+            Some(End::Done((result, near))) => {
+                w.near_drift = near;
+                take_fit(w, result);
+                if std::mem::take(&mut w.refit_again) {
+                    self.refit(false);
+                }
+            }
+            Some(End::Failed(sentence)) => {
+                w.drift.apply(DriftEvent::Failed(sentence.clone()));
+                self.toasts.add(Level::Error, sentence);
+            }
+            Some(End::Cancelled) | None => {}
+        }
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        if let Some(End::Done((image, found))) = w.neighbours_job.try_end() {
+            w.neighbours = found;
+            w.neighbours_of = Some(image);
+        }
+    }
+
+    /// Looks up what is most like the inspected image.
+    pub(super) fn ask_neighbours(&mut self) {
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        let (Some(image), Some(session)) = (w.inspected, w.drift_session.clone()) else {
+            return;
+        };
+        if w.neighbours_of == Some(image) || w.neighbours_job.is_running() {
+            return;
+        }
+        let outcome = w.neighbours_job.start(
+            &mut self.numbers,
+            "looking up neighbours",
+            false,
+            &self.wake,
+            move |_, _| {
+                let mut found = session.neighbours(image, NEIGHBOURS);
+                found.retain(|(other, _)| *other != image);
+                Ok((image, found))
+            },
+        );
+        self.started(outcome);
+    }
+
+    // ---- submission ----
+
+    pub(super) fn submit(&mut self, out: PathBuf) {
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        let Some(run) = w.predictions.run.clone() else {
+            return;
+        };
+        let kept = w.session.snapshot.drift_threshold as f32;
+        let threshold = w.drift.threshold().unwrap_or(kept);
+        let snapshot = w.snapshot();
+        let outcome = w.submit_job.start(
+            &mut self.numbers,
+            "writing the submission",
+            true,
+            &self.wake,
+            move |ctx, _| {
+                let request = SubmitRequest {
+                    run,
+                    threshold,
+                    out: out.clone(),
+                };
+                workflows::submit(&snapshot, &request, ctx).map(|summary| (out, summary.rows))
+            },
+        );
+        self.started(outcome);
+    }
+
+    pub(super) fn drain_submit(&mut self) {
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        match w.submit_job.try_end() {
+            Some(End::Done((out, rows))) => {
+                let text = format!("Wrote {rows} rows to {}.", Path::new(&out).display());
+                self.toasts.add(Level::Good, text);
+            }
+            Some(End::Failed(sentence)) => self.toasts.add(Level::Error, sentence),
+            Some(End::Cancelled) | None => {}
+        }
+    }
+}
+
+/// All labels by hand, as drift or not.
+fn drift_labels(w: &Workspace) -> Vec<(ImageId, bool)> {
+    let classes = w.session.classes();
+    let hand = |image: ImageId| Some((image, w.session.hand_label(image)?.is_drift(classes)));
+    w.session.manifest().ids().filter_map(hand).collect()
+}
+
+fn take_fit(w: &mut Workspace, result: DriftResult) {
+    let opinions = result.scores.iter().map(|score| {
+        let opinion = DriftOpinion {
+            probability: score.probability,
+            anomaly: score.anomaly,
+        };
+        (score.image, opinion)
+    });
+    w.predictions.set_drift(opinions);
+    w.drift.apply(DriftEvent::Fitted {
+        result: Arc::new(result),
+        rerank: std::mem::take(&mut w.refit_reranks),
+    });
+}

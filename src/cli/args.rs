@@ -1,0 +1,294 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+use crate::workflows::OpenOptions;
+
+/// Label, train, audit and retrain on inspection images.
+#[derive(Debug, Parser)]
+#[command(name = "driftscope", version, args_conflicts_with_subcommands = true)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub open: OpenArgs,
+    /// Print one JSON object on standard output instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Open the workbench window
+    Open(OpenArgs),
+    /// Write a made data set in the challenge's own layout
+    Sample(SampleArgs),
+    /// Say what a data set holds and what is wrong with it
+    Info(DataArgs),
+    /// Read or write hand labels as CSV
+    #[command(subcommand)]
+    Label(LabelCommand),
+    /// List the models with their parameter counts
+    #[cfg(feature = "torch")]
+    Models(ModelsArgs),
+    /// Train a network and print its report on the test split
+    #[cfg(feature = "torch")]
+    Train(TrainArgs),
+    /// Run a trained network over every image of a data set
+    #[cfg(feature = "torch")]
+    Predict(PredictArgs),
+    /// Print the report of a training run
+    #[cfg(feature = "torch")]
+    Evaluate(EvaluateArgs),
+    /// Rank images by drift, or retrain the drift head
+    #[cfg(feature = "torch")]
+    #[command(subcommand)]
+    Drift(DriftCommand),
+    /// Write the combined answer of drift gate and network
+    #[cfg(feature = "torch")]
+    Submit(SubmitArgs),
+    /// Play the whole loop in the terminal: train, report, label, retrain drift, submit
+    #[cfg(feature = "torch")]
+    Demo(DemoArgs),
+    /// Measure this machine
+    Bench(BenchArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct OpenArgs {
+    /// A project folder, a data set folder, or a CSV
+    pub path: Option<PathBuf>,
+    #[command(flatten)]
+    pub how: HowArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct HowArgs {
+    /// Folder that the file names in a CSV are relative to
+    #[arg(long, value_name = "DIR")]
+    pub images: Option<PathBuf>,
+    /// Column of the labels in a CSV
+    #[arg(long, value_name = "COLUMN")]
+    pub label_column: Option<String>,
+    /// Column of the file names in a CSV
+    #[arg(long, value_name = "COLUMN")]
+    pub filename_column: Option<String>,
+    /// Where to keep labels, runs and caches [default: .driftscope in the data set's folder]
+    #[arg(long, value_name = "DIR")]
+    pub project: Option<PathBuf>,
+}
+
+impl HowArgs {
+    pub fn options(&self) -> OpenOptions {
+        OpenOptions {
+            images: self.images.clone(),
+            label_column: self.label_column.clone(),
+            filename_column: self.filename_column.clone(),
+        }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct DataArgs {
+    /// A project folder, a data set folder, or a CSV
+    pub path: PathBuf,
+    #[command(flatten)]
+    pub how: HowArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct SampleArgs {
+    /// The new folder
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Training images
+    #[arg(long, value_name = "N", default_value_t = 8278)]
+    pub train: usize,
+    /// Test images, among them drift
+    #[arg(long, value_name = "N", default_value_t = 1055)]
+    pub test: usize,
+    /// The same seed gives the same files
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LabelCommand {
+    /// Read hand labels from a CSV: filename,label or the study's layout
+    Import {
+        #[command(flatten)]
+        data: DataArgs,
+        /// The CSV
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+    },
+    /// Write hand labels to a CSV
+    Export {
+        #[command(flatten)]
+        data: DataArgs,
+        /// The CSV
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Use the study's layout instead of filename,label
+        #[arg(long)]
+        study: bool,
+        /// A file in the study's layout of which only changed labels differ in the output
+        #[arg(long, value_name = "FILE")]
+        template: Option<PathBuf>,
+    },
+}
+
+#[cfg(feature = "torch")]
+#[derive(Debug, ClapArgs)]
+pub struct ModelsArgs {
+    /// Side of the input in pixels [default: the study's]
+    #[arg(long, value_name = "PX")]
+    pub size: Option<u32>,
+    /// Classes to tell apart
+    #[arg(long, value_name = "N", default_value_t = 6)]
+    pub classes: usize,
+}
+
+#[cfg(feature = "torch")]
+#[derive(Debug, ClapArgs)]
+pub struct TrainArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// A model of `driftscope models`
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// Side of the input in pixels
+    #[arg(long, value_name = "PX")]
+    pub size: Option<u32>,
+    /// A preset as the starting point
+    #[arg(long, value_name = "NAME", conflicts_with = "plan")]
+    pub preset: Option<String>,
+    /// A plan in TOML as the starting point
+    #[arg(long, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
+    /// Epochs at most
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Images in one step
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
+    /// Adam's learning rate
+    #[arg(long, value_name = "RATE")]
+    pub learning_rate: Option<f64>,
+    /// Epochs without improvement before training stops
+    #[arg(long, value_name = "N")]
+    pub patience: Option<usize>,
+    /// How to meet the imbalance of the classes
+    #[arg(long, value_name = "HOW", value_parser = ["none", "undersample", "weights"])]
+    pub balance: Option<String>,
+    /// What early stopping watches
+    #[arg(long, value_name = "WHAT", value_parser = ["val_loss", "val_macro_f1"])]
+    pub monitor: Option<String>,
+    /// Column whose groups are never split
+    #[arg(long, value_name = "COLUMN")]
+    pub group_by: Option<String>,
+    /// Training images of each class at most
+    #[arg(long, value_name = "K")]
+    pub train_per_class: Option<usize>,
+    /// Seeds split, weights and batches
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// Threads for libtorch [default: its own choice]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// The run's folder [default: a new one under the project's runs/]
+    #[arg(long, value_name = "RUN")]
+    pub out: Option<PathBuf>,
+}
+
+#[cfg(feature = "torch")]
+#[derive(Debug, ClapArgs)]
+pub struct PredictArgs {
+    /// The run's folder
+    pub run: PathBuf,
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// The CSV to write: filename, predicted, p_0 …
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Only images of this part
+    #[arg(long, value_parser = ["train", "validation", "test", "incoming"])]
+    pub split: Option<String>,
+}
+
+#[cfg(feature = "torch")]
+#[derive(Debug, ClapArgs)]
+pub struct EvaluateArgs {
+    /// The run's folder, or a project, whose newest run it is then
+    pub run: PathBuf,
+    /// Digits after the point
+    #[arg(long, default_value_t = 4)]
+    pub digits: usize,
+}
+
+#[cfg(feature = "torch")]
+#[derive(Debug, Subcommand)]
+pub enum DriftCommand {
+    /// Rank the incoming images, likeliest drift first
+    Rank(RankArgs),
+    /// Fit the drift head on the hand labels and measure it by cross-validation
+    Train(RankArgs),
+}
+
+#[cfg(feature = "torch")]
+#[derive(Debug, ClapArgs)]
+pub struct RankArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// The run whose embeddings are used [default: the newest of the project]
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<PathBuf>,
+    /// Write filename,probability,anomaly,label here
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Images to print
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub top: usize,
+}
+
+#[cfg(feature = "torch")]
+#[derive(Debug, ClapArgs)]
+pub struct SubmitArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// The run that answers [default: the newest of the project]
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<PathBuf>,
+    /// Probability from which the answer is drift [default: the project's]
+    #[arg(long, value_name = "P")]
+    pub threshold: Option<f64>,
+    /// Let a hand label be the answer for its image
+    #[arg(long)]
+    pub use_hand_labels: bool,
+    /// The submission
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+#[cfg(feature = "torch")]
+#[derive(Debug, ClapArgs)]
+pub struct DemoArgs {
+    /// A made data set
+    #[arg(default_value = "data/sample")]
+    pub path: PathBuf,
+    /// Where to keep what the demo makes [default: a fresh folder in the data set's .driftscope]
+    #[arg(long, value_name = "DIR")]
+    pub project: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct BenchArgs {
+    /// What to measure
+    #[arg(value_parser = ["label", "gallery", "decode", "all"], default_value = "all")]
+    pub what: String,
+    /// The data set to measure on; a made one in a temporary folder when not given
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+}

@@ -1,0 +1,177 @@
+//! Data sets and labels.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use serde_json::json;
+
+use crate::dataset::sample::SampleSpec;
+use crate::workflows::{self, ExportFormat, Project};
+
+use super::args::{BenchArgs, DataArgs, LabelCommand, SampleArgs};
+use super::output::{Bar, Output};
+
+/// Problems printed before the rest is only counted.
+const PROBLEMS_SHOWN: usize = 20;
+
+/// Opens a project and says what was detected.
+pub fn project(args: &DataArgs, output: &Output) -> Result<Project> {
+    let how = &args.how;
+    let project = workflows::open(&args.path, &how.options(), how.project.as_deref())?;
+    output.say(&project.manifest.statement);
+    if let Some(reason) = project.read_only() {
+        output.warn(reason);
+    }
+    if let Some(problem) = &project.split_problem {
+        output.warn(problem);
+    }
+    Ok(project)
+}
+
+pub fn sample(args: &SampleArgs, output: &Output) -> Result<()> {
+    let spec = SampleSpec {
+        train: args.train,
+        test: args.test,
+        seed: args.seed,
+    };
+    let bar = Bar::new();
+    let summary = workflows::sample(&args.out, &spec, &mut |done, total| {
+        bar.context
+            .report(done as u64, total as u64, "drawing images");
+        true
+    })?;
+    drop(bar);
+    let classes: Vec<String> = summary
+        .train
+        .iter()
+        .map(|(c, n)| format!("{c} {n}"))
+        .collect();
+    output.say(&format!(
+        "wrote {} training images ({}; {} of them mislabelled on purpose) and {} test images ({} drift) to {}",
+        args.train,
+        classes.join(", "),
+        summary.mislabelled,
+        summary.test,
+        summary.drift,
+        args.out.display()
+    ));
+    output.say("the truth of the test images is in truth.csv; the program never reads it");
+    output.json(&json!({
+        "out": args.out, "train": args.train, "test": summary.test, "drift": summary.drift,
+        "mislabelled": summary.mislabelled, "prepared_labels": summary.prepared,
+        "classes": summary.train.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+    }))
+}
+
+pub fn info(args: &DataArgs, output: &Output) -> Result<()> {
+    let project = project(args, output)?;
+    let bar = Bar::new();
+    let info = workflows::info(&project, &bar.context)?;
+    drop(bar);
+    let list = |counts: &std::collections::BTreeMap<String, usize>| {
+        let pairs: Vec<String> = counts.iter().map(|(k, n)| format!("{k} {n}")).collect();
+        pairs.join(" · ")
+    };
+    output.say(&format!("classes   {}", list(&info.classes)));
+    let splits: Vec<String> = info
+        .splits
+        .iter()
+        .map(|(s, n)| format!("{s} {n}"))
+        .collect();
+    output.say(&format!("splits    {}", splits.join(" · ")));
+    for (name, counts) in [
+        ("libs", &info.libs),
+        ("windows", &info.windows),
+        ("sizes", &info.sizes),
+    ] {
+        if !counts.is_empty() {
+            output.say(&format!("{name:9} {}", list(counts)));
+        }
+    }
+    output.say(&format!("labelled by hand {}", info.hand_labels));
+    if info.problems.is_empty() {
+        output.say("no problems found");
+    }
+    for summary in &info.problem_summary {
+        output.say(&format!("{} {}", summary.count, summary.title));
+    }
+    for problem in info.problems.iter().take(PROBLEMS_SHOWN) {
+        output.say(&format!("  {problem}"));
+    }
+    if info.problems.len() > PROBLEMS_SHOWN {
+        output.say(&format!(
+            "  and {} more",
+            info.problems.len() - PROBLEMS_SHOWN
+        ));
+    }
+    output.json(&info)
+}
+
+pub fn label(command: LabelCommand, output: &Output) -> Result<()> {
+    match command {
+        LabelCommand::Import { data, from } => import(&data, &from, output),
+        LabelCommand::Export {
+            data,
+            out,
+            study,
+            template,
+        } => {
+            let project = project(&data, output)?;
+            let format = match (template, study) {
+                (Some(template), _) => ExportFormat::StudyFrom(template),
+                (None, true) => ExportFormat::Study,
+                (None, false) => ExportFormat::Plain,
+            };
+            let summary = workflows::export_labels(&project, &out, &format, &|_| None)?;
+            for left_out in &summary.left_out {
+                output.warn(&left_out.to_string());
+            }
+            output.say(&format!(
+                "wrote {} labels to {}",
+                summary.labels,
+                out.display()
+            ));
+            output.json(&json!({
+                "file": out, "labels": summary.labels, "left_out": summary.left_out.len(),
+            }))
+        }
+    }
+}
+
+fn import(data: &DataArgs, from: &Path, output: &Output) -> Result<()> {
+    let mut project = project(data, output)?;
+    let summary = workflows::import_labels(&mut project, from)?;
+    for problem in summary.problems.iter().take(PROBLEMS_SHOWN) {
+        output.warn(&problem.to_string());
+    }
+    output.say(&format!(
+        "read {} labels from {}: {} changed something, {} rows have no label, {} rows were left out",
+        summary.read,
+        from.display(),
+        summary.changed,
+        summary.skipped_no_label,
+        summary.problems.len()
+    ));
+    if summary.read == 0 && !summary.problems.is_empty() {
+        bail!("no row of {} could be used", from.display());
+    }
+    output.json(&json!({
+        "read": summary.read, "changed": summary.changed,
+        "skipped_no_label": summary.skipped_no_label,
+        "problems": summary.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    }))
+}
+
+pub fn bench(args: &BenchArgs, output: &Output) -> Result<()> {
+    let bar = Bar::new();
+    let figures = workflows::bench(&args.what, args.data.as_deref(), &bar.context)?;
+    drop(bar);
+    for figure in &figures {
+        if output.is_json() {
+            output.json(figure)?;
+        } else {
+            output.say(&figure.to_string());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! Progress bars on standard error, results on standard output.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "printing is what this file is for"
+)]
+
+use std::{sync::Arc, time::Duration};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use crate::jobs::{Control, JobContext, ProgressCell};
+
+/// Where results go.
+pub struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Text for people; nothing in JSON mode.
+    pub fn say(&self, text: &str) {
+        if !self.json {
+            println!("{text}");
+        }
+    }
+
+    /// The result of the command for programs; nothing in text mode.
+    pub fn json(&self, value: &impl Serialize) -> anyhow::Result<()> {
+        if self.json {
+            println!("{}", serde_json::to_string(value)?);
+        }
+        Ok(())
+    }
+
+    /// Something the user should know, on standard error.
+    pub fn warn(&self, text: &str) {
+        eprintln!("note: {text}");
+    }
+
+    pub fn error(&self, error: &anyhow::Error) {
+        eprintln!("error: {error:#}");
+    }
+}
+
+/// A progress bar fed by a [`JobContext`]. It disappears when dropped.
+pub struct Bar {
+    bar: ProgressBar,
+    pub context: JobContext,
+}
+
+impl Bar {
+    pub fn new() -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("{msg:28} {wide_bar} {pos}/{len} {eta:>5}");
+        bar.set_style(style.expect("a template of known keys"));
+        bar.enable_steady_tick(Duration::from_millis(250));
+        let progress = ProgressCell::default();
+        let (shown, cell) = (bar.clone(), progress.clone());
+        let context = JobContext {
+            control: Control::default(),
+            progress,
+            wake: Arc::new(move || show(&shown, &cell)),
+        };
+        Self { bar, context }
+    }
+
+    /// Draws the latest progress.
+    pub fn refresh(&self) {
+        show(&self.bar, &self.context.progress);
+    }
+
+    /// Prints a line above the bar.
+    pub fn line(&self, text: &str) {
+        self.bar.suspend(|| eprintln!("{text}"));
+    }
+}
+
+fn show(bar: &ProgressBar, cell: &ProgressCell) {
+    let progress = cell.get();
+    bar.set_length(progress.total);
+    bar.set_position(progress.done);
+    bar.set_message(progress.doing);
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

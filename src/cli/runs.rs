@@ -1,0 +1,177 @@
+//! Models, training, prediction, reports.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use crate::domain::Split;
+use crate::evaluation::Report;
+use crate::training::{Balance, Monitor, Plan, TrainEvent, preset};
+use crate::workflows::{self, RunSummary, TrainRequest};
+
+use super::args::{EvaluateArgs, ModelsArgs, PredictArgs, TrainArgs};
+use super::data::project;
+use super::output::{Bar, Output};
+
+pub fn models(args: &ModelsArgs, output: &Output) -> Result<()> {
+    let models = workflows::model_infos(args.size, args.classes)?;
+    for model in &models {
+        output.say(&format!(
+            "{:8} {:>4} px {:>12} parameters   {}",
+            model.name, model.input_px, model.parameters, model.summary
+        ));
+    }
+    output.json(&models)
+}
+
+fn plan(args: &TrainArgs) -> Result<Plan> {
+    let mut plan = match (&args.plan, &args.preset) {
+        (Some(file), _) => {
+            let text = fs::read_to_string(file)
+                .with_context(|| format!("the plan {} cannot be read", file.display()))?;
+            Plan::from_toml(&text).with_context(|| file.display().to_string())?
+        }
+        (None, Some(name)) => preset(name)?,
+        (None, None) => Plan::default(),
+    };
+    if let Some(model) = &args.model {
+        plan.model.clone_from(model);
+    }
+    plan.size = args.size.unwrap_or(plan.size);
+    plan.epochs = args.epochs.unwrap_or(plan.epochs);
+    plan.batch = args.batch.unwrap_or(plan.batch);
+    plan.learning_rate = args.learning_rate.unwrap_or(plan.learning_rate);
+    plan.patience = args.patience.unwrap_or(plan.patience);
+    plan.seed = args.seed.unwrap_or(plan.seed);
+    plan.group_by = args.group_by.clone().or(plan.group_by);
+    plan.train_per_class = args.train_per_class.or(plan.train_per_class);
+    plan.balance = match args.balance.as_deref() {
+        Some("undersample") => Balance::Undersample,
+        Some("weights") => Balance::Weights,
+        Some(_) => Balance::None,
+        None => plan.balance,
+    };
+    plan.monitor = match args.monitor.as_deref() {
+        Some("val_loss") => Monitor::ValLoss,
+        Some(_) => Monitor::ValMacroF1,
+        None => plan.monitor,
+    };
+    plan.check()?;
+    Ok(plan)
+}
+
+pub fn train(args: &TrainArgs, output: &Output) -> Result<()> {
+    let request = TrainRequest {
+        plan: plan(args)?,
+        out: args.out.clone(),
+        threads: args.threads,
+    };
+    let project = project(&args.data, output)?;
+    let run = train_with_bar(&project.snapshot(), &request, output)?;
+    say_report(&run.report, 4, output);
+    for warning in &run.warnings {
+        output.warn(warning);
+    }
+    output.say(&format!("run {}", run.dir.display()));
+    output.json(&report_json(&run)?)
+}
+
+/// Trains with the plan in words first and a line for every epoch.
+pub fn train_with_bar(
+    snapshot: &workflows::Snapshot,
+    request: &TrainRequest,
+    output: &Output,
+) -> Result<RunSummary> {
+    output.say(&request.plan.in_words());
+    let bar = Bar::new();
+    let run = workflows::train(snapshot, request, &bar.context, &mut |event| {
+        bar.refresh();
+        if let TrainEvent::Epoch(epoch) = event {
+            bar.line(&format!(
+                "epoch {:>3}  loss {:.4}  validation loss {:.4}  macro-F1 {:.4}  {:.1} s{}",
+                epoch.epoch,
+                epoch.train_loss,
+                epoch.val_loss,
+                epoch.val_macro_f1,
+                epoch.seconds,
+                if epoch.best { "  best so far" } else { "" }
+            ));
+        }
+    })?;
+    drop(bar);
+    output.say(&format!(
+        "kept epoch {} of {}, {:.0} s in all",
+        run.best_epoch, run.epochs, run.seconds
+    ));
+    Ok(run)
+}
+
+/// The report as text, its figures with split, n and interval.
+pub fn say_report(report: &Report, digits: usize, output: &Output) {
+    output.say(&format!("test split, n = {}", report.n));
+    output.say(&report.to_text(digits));
+    let [low, high] = report.macro_f1_ci;
+    output.say(&format!(
+        "macro-F1 {:.4} (95 % interval {low:.4} to {high:.4})   weighted F1 {:.4}   accuracy {:.4}",
+        report.macro_f1, report.weighted_f1, report.accuracy
+    ));
+    let constant = report.classes.get(report.pwa_constant_class.index());
+    output.say(&format!(
+        "PWA {:.5}   always answering {:?} {:.5}",
+        report.pwa,
+        constant.map_or("Drift", String::as_str),
+        report.pwa_constant
+    ));
+}
+
+/// The report with the run's name beside it.
+pub fn report_json(run: &RunSummary) -> Result<Value> {
+    let mut report = serde_json::to_value(&run.report)?;
+    report["split"] = json!("test");
+    report["run"] = json!(run.dir);
+    report["model"] = json!(run.plan.model);
+    report["size"] = json!(run.plan.size);
+    report["best_epoch"] = json!(run.best_epoch);
+    report["epochs"] = json!(run.epochs);
+    report["seconds"] = json!(run.seconds);
+    report["warnings"] = json!(run.warnings);
+    Ok(report)
+}
+
+pub fn evaluate(args: &EvaluateArgs, output: &Output) -> Result<()> {
+    let run = workflows::resolve_run(&args.run)?;
+    output.say(&format!("{}  {}", run.name, run.plan.in_words()));
+    say_report(&run.report, args.digits, output);
+    output.json(&report_json(&run)?)
+}
+
+pub fn predict(args: &PredictArgs, output: &Output) -> Result<()> {
+    let run = workflows::resolve_run(&args.run)?;
+    let project = project(&args.data, output)?;
+    let snapshot = project.snapshot();
+    let split = args.split.as_deref();
+    let split = split.and_then(|name| Split::ALL.into_iter().find(|s| s.name() == name));
+    let images = match split {
+        Some(split) => snapshot.in_split(split),
+        None => snapshot.manifest.ids().collect(),
+    };
+    let bar = Bar::new();
+    let mut predictions = Vec::with_capacity(images.len());
+    let failed = workflows::predict(&snapshot, &run.dir, &images, &bar.context, &mut |batch| {
+        predictions.extend(batch);
+    })?;
+    drop(bar);
+    for (_, sentence) in &failed {
+        output.warn(sentence);
+    }
+    workflows::write_predictions(&snapshot, &predictions, &args.out)?;
+    output.say(&format!(
+        "wrote {} predictions to {}",
+        predictions.len(),
+        args.out.display()
+    ));
+    output.json(&json!({
+        "file": args.out, "images": predictions.len(), "failed": failed.len(), "run": run.name,
+    }))
+}

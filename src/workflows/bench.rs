@@ -1,0 +1,269 @@
+//! Measurements over the real code paths. Figures, not tests: nothing here passes or fails.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use crate::dataset::sample::SampleSpec;
+use crate::domain::{ClassId, ImageId, Label};
+use crate::imaging::{self, Kind, Loader, Request};
+use crate::jobs::JobContext;
+use crate::labels::{Change, Source};
+use crate::project::{Project, Snapshot};
+use crate::storage::{StorageError, create_dir};
+
+use super::{OpenOptions, WorkflowError, open, open_thumbnails, sample, scan};
+
+/// Labels given in `bench label`.
+const LABELS: usize = 400;
+/// Images decoded in `bench decode`.
+const DECODED: usize = 300;
+/// Side of the square that training reads, pixels.
+const WORKING_PX: u32 = 299;
+/// Longest wait for a picture before the figure counts as what it is: a failure.
+const GIVE_UP: Duration = Duration::from_secs(10);
+
+/// One measured figure.
+#[derive(Clone, Debug, Serialize)]
+pub struct Figure {
+    /// What was measured.
+    pub name: String,
+    /// Over how many images or labels.
+    pub n: usize,
+    /// Median, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub median_ms: Option<f64>,
+    /// 99th percentile, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p99_ms: Option<f64>,
+    /// Throughput.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images_per_s: Option<f64>,
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:36} n {:>6}", self.name, self.n)?;
+        if let (Some(median), Some(p99)) = (self.median_ms, self.p99_ms) {
+            write!(f, "   median {median:.2} ms   p99 {p99:.2} ms")?;
+        }
+        if let Some(rate) = self.images_per_s {
+            write!(f, "   {rate:.0} images/s")?;
+        }
+        Ok(())
+    }
+}
+
+impl Figure {
+    fn times(name: &str, mut milliseconds: Vec<f64>) -> Self {
+        milliseconds.sort_by(f64::total_cmp);
+        let n = milliseconds.len();
+        let at = |share: f64| {
+            milliseconds
+                .get(((n - 1) as f64 * share).round() as usize)
+                .copied()
+        };
+        Self {
+            name: name.to_owned(),
+            n,
+            median_ms: at(0.5),
+            p99_ms: at(0.99),
+            images_per_s: None,
+        }
+    }
+
+    fn rate(name: &str, n: usize, took: Duration) -> Self {
+        Self {
+            name: name.to_owned(),
+            n,
+            median_ms: None,
+            p99_ms: None,
+            images_per_s: Some(n as f64 / took.as_secs_f64()),
+        }
+    }
+
+    fn once(name: &str, n: usize, took: Duration) -> Self {
+        let milliseconds = took.as_secs_f64() * 1000.0;
+        Self {
+            median_ms: Some(milliseconds),
+            p99_ms: Some(milliseconds),
+            ..Self::rate(name, n, took)
+        }
+    }
+}
+
+/// Measures `what`: `label`, `gallery`, `decode` or `all`, on `data` or on a made data set kept in the
+/// user's cache folder. Labels go into a project of their own that is removed afterwards; the user's
+/// are never touched.
+///
+/// # Errors
+/// [`WorkflowError`].
+pub fn bench(
+    what: &str,
+    data: Option<&Path>,
+    context: &JobContext,
+) -> Result<Vec<Figure>, WorkflowError> {
+    let scratch = directories::ProjectDirs::from("", "", "driftscope").map_or_else(
+        || PathBuf::from(".cache"),
+        |dirs| dirs.cache_dir().to_owned(),
+    );
+    let data = match data {
+        Some(path) => path.to_owned(),
+        None => made_data(&scratch, context)?,
+    };
+    let place = scratch.join(format!("bench-{}", std::process::id()));
+    create_dir(&place)?;
+    let measured = (|| {
+        let mut figures = Vec::new();
+        for (name, run) in [
+            ("gallery", gallery as Bench),
+            ("decode", decode as Bench),
+            ("label", label as Bench),
+        ] {
+            if what == name || what == "all" {
+                figures.extend(run(&data, &place, context)?);
+            }
+        }
+        Ok(figures)
+    })();
+    fs::remove_dir_all(&place).map_err(|e| StorageError::io("remove", &place, e))?;
+    measured
+}
+
+type Bench = fn(&Path, &Path, &JobContext) -> Result<Vec<Figure>, WorkflowError>;
+
+fn made_data(scratch: &Path, context: &JobContext) -> Result<PathBuf, WorkflowError> {
+    let out = scratch.join("bench-sample");
+    if !out.exists() {
+        let spec = SampleSpec {
+            train: 500,
+            test: 100,
+            seed: 1,
+        };
+        sample(&out, &spec, &mut |done, total| {
+            context.report(done as u64, total as u64, "drawing images");
+            true
+        })?;
+    }
+    Ok(out)
+}
+
+fn project(data: &Path, place: &Path) -> Result<Project, WorkflowError> {
+    open(data, &OpenOptions::default(), Some(place))
+}
+
+/// Opening with nothing known, then with a warm cache, until every image can be listed and drawn.
+fn gallery(data: &Path, place: &Path, context: &JobContext) -> Result<Vec<Figure>, WorkflowError> {
+    let mut figures = Vec::new();
+    for name in ["gallery cold open and scan", "gallery warm open and scan"] {
+        let started = Instant::now();
+        let project = project(data, place)?;
+        let snapshot = project.snapshot();
+        let thumbnails = open_thumbnails(&snapshot);
+        scan(&snapshot, &thumbnails, context, &mut |_| {})?;
+        figures.push(Figure::once(
+            name,
+            snapshot.manifest.len(),
+            started.elapsed(),
+        ));
+    }
+    let project = project(data, place)?;
+    let snapshot = project.snapshot();
+    let thumbnails = open_thumbnails(&snapshot);
+    let mut contents = Vec::new();
+    scan(&snapshot, &thumbnails, context, &mut |batch| {
+        contents.extend(
+            batch
+                .into_iter()
+                .filter_map(|(_, facts)| Some(facts.ok()?.content)),
+        );
+    })?;
+    let started = Instant::now();
+    let shown = contents
+        .iter()
+        .filter(|c| thumbnails.get(c).is_some())
+        .count();
+    figures.push(Figure::rate(
+        "gallery thumbnails from the cache",
+        shown,
+        started.elapsed(),
+    ));
+    Ok(figures)
+}
+
+fn decode(data: &Path, place: &Path, _: &JobContext) -> Result<Vec<Figure>, WorkflowError> {
+    let snapshot = project(data, place)?.snapshot();
+    let paths: Vec<PathBuf> = snapshot
+        .manifest
+        .images
+        .iter()
+        .take(DECODED)
+        .map(|image| image.path.clone())
+        .collect();
+    let started = Instant::now();
+    let read = paths
+        .iter()
+        .filter_map(|path| imaging::open_gray(path).ok())
+        .map(|gray| imaging::resize(&gray, WORKING_PX, WORKING_PX))
+        .count();
+    Ok(vec![Figure::rate(
+        "decode and resize to 299, 1 thread",
+        read,
+        started.elapsed(),
+    )])
+}
+
+/// From the key to the label on disk and the next picture in memory, as the window does it: the next
+/// picture is asked for while the user looks at this one.
+fn label(data: &Path, place: &Path, _: &JobContext) -> Result<Vec<Figure>, WorkflowError> {
+    let mut project = project(data, place)?;
+    let snapshot = project.snapshot();
+    let thumbnails = Arc::new(open_thumbnails(&snapshot));
+    let loader = Loader::new(1, Arc::new(|| {}), thumbnails)
+        .map_err(|source| WorkflowError::Images(imaging::WorkError::Threads { source }))?;
+    let images: Vec<ImageId> = snapshot.manifest.ids().cycle().take(LABELS + 1).collect();
+    let mut durable = Vec::with_capacity(LABELS);
+    let mut total = Vec::with_capacity(LABELS);
+    wait_for(&loader, &snapshot, images[0]);
+    for (at, pair) in images.windows(2).enumerate() {
+        let [now, next] = [pair[0], pair[1]];
+        // While the user looks at this image, the next one is decoded.
+        wait_for(&loader, &snapshot, next);
+        let pressed = Instant::now();
+        project.labels.apply(Change {
+            image: snapshot.manifest.get(now).key.clone(),
+            label: Some(Label::Class(ClassId::from(
+                at % snapshot.manifest.classes.len(),
+            ))),
+            source: Source::Key,
+            model_run: None,
+            prediction_visible: false,
+        })?;
+        durable.push(pressed.elapsed().as_secs_f64() * 1000.0);
+        wait_for(&loader, &snapshot, next);
+        total.push(pressed.elapsed().as_secs_f64() * 1000.0);
+    }
+    Ok(vec![
+        Figure::times("label key to durable", durable),
+        Figure::times("label key to next picture ready", total),
+    ])
+}
+
+fn wait_for(loader: &Loader, snapshot: &Snapshot, id: ImageId) {
+    let asked = Instant::now();
+    while loader.full(id).is_none() && asked.elapsed() < GIVE_UP {
+        while loader.poll().is_some() {}
+        loader.request(Request {
+            id,
+            path: snapshot.manifest.get(id).path.clone(),
+            content: None,
+            kind: Kind::Full,
+        });
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}

@@ -1,0 +1,137 @@
+//! Running a trained network over images: predictions and embeddings, cached, streaming.
+
+use std::path::Path;
+
+use crate::domain::{ImageId, Prediction};
+use crate::imaging::PixelCache;
+use crate::inference::EmbeddedImage;
+use crate::jobs::JobContext;
+use crate::project::Snapshot;
+use crate::storage::{Digest, StorageError, atomic_write};
+
+use super::{
+    RunSummary, WorkflowError, contents,
+    run::{load_run, open_embedder},
+};
+
+/// Images that go through the network together.
+const BATCH: usize = 32;
+/// Images whose pixels are made before the network sees the first of them.
+const CHUNK: usize = 256;
+
+/// Runs the network of `run` over `images`. What was computed before with the same weights comes at
+/// once; results are handed to `emit` as they come, not in the order asked for. Returns the images that
+/// cannot be read, with the sentence why.
+///
+/// # Errors
+/// [`WorkflowError`].
+pub fn embed(
+    snapshot: &Snapshot,
+    run: &RunSummary,
+    images: &[ImageId],
+    context: &JobContext,
+    emit: &mut dyn FnMut(Vec<(ImageId, EmbeddedImage)>),
+) -> Result<Vec<(ImageId, String)>, WorkflowError> {
+    let mut embedder = open_embedder(snapshot, run)?;
+    let (content, mut failed) = contents(snapshot, images, context)?;
+    let mut todo: Vec<(ImageId, Digest)> = Vec::new();
+    let mut known = Vec::new();
+    for id in images {
+        let Some(digest) = content.get(id) else {
+            continue;
+        };
+        match embedder.cached(digest) {
+            Some(row) => known.push((*id, row)),
+            None => todo.push((*id, *digest)),
+        }
+    }
+    let total = (known.len() + todo.len()) as u64;
+    let mut done = known.len() as u64;
+    if !known.is_empty() {
+        emit(known);
+    }
+    let mut pixels = PixelCache::open(&snapshot.cache(), embedder.size());
+    for chunk in todo.chunks(CHUNK) {
+        let wanted: Vec<_> = chunk
+            .iter()
+            .map(|(id, digest)| (*id, snapshot.manifest.get(*id).path.clone(), *digest))
+            .collect();
+        failed.extend(pixels.fill(&wanted, context)?.failed);
+        let readable: Vec<(ImageId, Digest, &[u8])> = chunk
+            .iter()
+            .filter_map(|(id, digest)| Some((*id, *digest, pixels.get(digest)?)))
+            .collect();
+        for batch in readable.chunks(BATCH) {
+            if context.should_stop() {
+                return Err(WorkflowError::Cancelled);
+            }
+            let input: Vec<(Digest, &[u8])> = batch.iter().map(|(_, d, p)| (*d, *p)).collect();
+            let rows = embedder.run(&input)?;
+            done += batch.len() as u64;
+            context.report(done, total, &format!("{} on images", run.plan.model));
+            emit(batch.iter().map(|(id, ..)| *id).zip(rows).collect());
+        }
+    }
+    Ok(failed)
+}
+
+/// As [`embed`], with probabilities only.
+///
+/// # Errors
+/// [`WorkflowError`].
+pub fn predict(
+    snapshot: &Snapshot,
+    run_dir: &Path,
+    images: &[ImageId],
+    context: &JobContext,
+    emit: &mut dyn FnMut(Vec<(ImageId, Prediction)>),
+) -> Result<Vec<(ImageId, String)>, WorkflowError> {
+    let run = load_run(run_dir)?;
+    embed(snapshot, &run, images, context, &mut |rows| {
+        emit(
+            rows.into_iter()
+                .map(|(id, row)| (id, row.prediction()))
+                .collect(),
+        );
+    })
+}
+
+/// Writes `filename,predicted,p_0,…` for `predictions`, in the order of the data set.
+///
+/// # Errors
+/// [`WorkflowError::Storage`].
+pub fn write_predictions(
+    snapshot: &Snapshot,
+    predictions: &[(ImageId, Prediction)],
+    out: &Path,
+) -> Result<(), WorkflowError> {
+    let manifest = &snapshot.manifest;
+    let mut header = vec!["filename".to_owned(), "predicted".to_owned()];
+    header.extend((0..manifest.classes.regular_len()).map(|c| format!("p_{c}")));
+    let mut rows: Vec<&(ImageId, Prediction)> = predictions.iter().collect();
+    rows.sort_by_key(|(id, _)| *id);
+    let rows = rows.into_iter().map(|(id, prediction)| {
+        let label = manifest.classes.label(prediction.class());
+        let mut row = vec![manifest.get(*id).key.clone(), label.to_owned()];
+        row.extend(prediction.probabilities.iter().map(ToString::to_string));
+        row
+    });
+    write_csv(out, std::iter::once(header).chain(rows))
+}
+
+/// Writes rows as CSV, replacing `path` as a whole.
+pub(super) fn write_csv(
+    path: &Path,
+    rows: impl Iterator<Item = Vec<String>>,
+) -> Result<(), WorkflowError> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let written = rows
+        .into_iter()
+        .try_for_each(|row| writer.write_record(row));
+    let bytes = written
+        .map_err(std::io::Error::other)
+        .and_then(|()| writer.into_inner().map_err(|e| e.into_error()))
+        .map_err(|e| StorageError::io("write", path, e))?;
+    atomic_write(path, &bytes)?;
+    Ok(())
+}

@@ -1,0 +1,292 @@
+//! Training runs on disk. See `docs/formats/run.md`.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::domain::{ClassId, ImageId, Prediction, Split};
+use crate::evaluation::Report;
+use crate::inference::Embedder;
+use crate::models::{Model, ModelError, ModelInfo, REGISTRY, best_device};
+use crate::project::{MARKER, Snapshot};
+use crate::storage::StorageError;
+use crate::training::Plan;
+
+use super::WorkflowError;
+
+pub(super) const PLAN: &str = "plan.toml";
+pub(super) const METRICS: &str = "metrics.jsonl";
+pub(super) const MODEL: &str = "model.safetensors";
+pub(super) const PREDICTIONS: &str = "predictions.csv";
+pub(super) const REPORT: &str = "report.json";
+/// Written last: a folder without it holds no finished run.
+pub(super) const RUN: &str = "run.json";
+
+/// A finished run: what its folder says of it.
+#[derive(Clone, Debug)]
+pub struct RunSummary {
+    /// Name of its folder.
+    pub name: String,
+    /// Its folder.
+    pub dir: PathBuf,
+    /// What was asked for.
+    pub plan: Plan,
+    /// When, by whom, from what.
+    pub created: String,
+    /// Epoch whose weights were kept, counted from 1.
+    pub best_epoch: usize,
+    /// Epochs trained.
+    pub epochs: usize,
+    /// Wall-clock seconds of the training.
+    pub seconds: f64,
+    /// On the test split.
+    pub report: Report,
+    /// What the user should know before trusting the figures.
+    pub warnings: Vec<String>,
+    /// Words of the regular classes in the files, in order.
+    pub labels: Vec<String>,
+}
+
+/// The contents of `run.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct RunFile {
+    pub format_version: u32,
+    pub created: String,
+    pub model: String,
+    pub size: u32,
+    pub labels: Vec<String>,
+    pub parameters: u64,
+    pub best_epoch: usize,
+    pub epochs: usize,
+    pub seconds: f64,
+    pub reason: String,
+    pub seed: u64,
+    pub threads: Option<usize>,
+    pub train_images: usize,
+    pub validation_images: usize,
+    pub test_images: usize,
+    pub program_version: String,
+    pub data_digest: String,
+    pub labels_digest: String,
+    pub weights_digest: String,
+    pub warnings: Vec<String>,
+}
+
+/// Parameter counts of every model, at `size` pixels or at the study's.
+///
+/// # Errors
+/// [`WorkflowError::Model`] for a size too small.
+pub fn model_infos(size: Option<u32>, classes: usize) -> Result<Vec<ModelInfo>, WorkflowError> {
+    let info = |spec: &crate::models::ModelSpec| spec.info(size.unwrap_or(spec.study_px), classes);
+    Ok(REGISTRY
+        .iter()
+        .map(info)
+        .collect::<Result<_, ModelError>>()?)
+}
+
+/// Reads the finished run in `dir`.
+///
+/// # Errors
+/// [`WorkflowError::NoRun`] saying what is missing.
+pub fn load_run(dir: &Path) -> Result<RunSummary, WorkflowError> {
+    let file: RunFile = read_json(dir, RUN)?;
+    let report = read_json(dir, REPORT)?;
+    let text = read_text(dir, PLAN)?;
+    let plan = Plan::from_toml(&text).map_err(|e| no_run(dir, e.to_string()))?;
+    let name = dir.file_name().unwrap_or(dir.as_os_str());
+    Ok(RunSummary {
+        name: name.to_string_lossy().into_owned(),
+        dir: dir.to_owned(),
+        plan,
+        created: file.created,
+        best_epoch: file.best_epoch,
+        epochs: file.epochs,
+        seconds: file.seconds,
+        report,
+        warnings: file.warnings,
+        labels: file.labels,
+    })
+}
+
+/// All finished runs of the project, newest first. Folders that hold none are passed over.
+#[must_use]
+pub fn runs(snapshot: &Snapshot) -> Vec<RunSummary> {
+    let Ok(entries) = fs::read_dir(snapshot.runs()) else {
+        return Vec::new();
+    };
+    let mut runs: Vec<RunSummary> = entries
+        .filter_map(|entry| load_run(&entry.ok()?.path()).ok())
+        .collect();
+    runs.sort_by(|a, b| (&b.created, &b.name).cmp(&(&a.created, &a.name)));
+    runs
+}
+
+/// The run that `path` names: its folder, or a project or data set folder, whose newest run it is then.
+///
+/// # Errors
+/// [`WorkflowError::NoRun`].
+pub fn resolve_run(path: &Path) -> Result<RunSummary, WorkflowError> {
+    if path.join(RUN).is_file() {
+        return load_run(path);
+    }
+    for project in [path.to_owned(), path.join(MARKER)] {
+        let mut newest: Option<RunSummary> = None;
+        for entry in fs::read_dir(project.join("runs"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if let Ok(run) = load_run(&entry.path())
+                && newest.as_ref().is_none_or(|n| run.created > n.created)
+            {
+                newest = Some(run);
+            }
+        }
+        if let Some(run) = newest {
+            return Ok(run);
+        }
+    }
+    Err(no_run(path, format!("no {RUN} in it")))
+}
+
+/// The run to use for a project: the one named, or else the newest.
+///
+/// # Errors
+/// [`WorkflowError::NoRun`].
+pub fn find_run(snapshot: &Snapshot, named: Option<&Path>) -> Result<RunSummary, WorkflowError> {
+    match named {
+        Some(path) => resolve_run(path),
+        None => runs(snapshot)
+            .into_iter()
+            .next()
+            .ok_or_else(|| no_run(&snapshot.runs(), "nothing was trained yet".to_owned())),
+    }
+}
+
+/// The network of a run, with its cache of embeddings, checked against the classes of the data set.
+pub(super) fn open_embedder(
+    snapshot: &Snapshot,
+    run: &RunSummary,
+) -> Result<Embedder, WorkflowError> {
+    let classes = &snapshot.manifest.classes;
+    let now: Vec<&str> = (0..classes.regular_len())
+        .map(|c| classes.label(ClassId::from(c)))
+        .collect();
+    if now != run.labels {
+        return Err(WorkflowError::OtherClasses {
+            run: run.name.clone(),
+            run_classes: run.labels.join(", "),
+            classes: now.join(", "),
+        });
+    }
+    let (model, weights) = Model::load(
+        &run.plan.model,
+        run.plan.size,
+        run.labels.len(),
+        &run.dir.join(MODEL),
+        best_device(),
+    )?;
+    Ok(Embedder::new(model, weights, &snapshot.cache())?)
+}
+
+/// A run's answers on the images it was validated and tested on.
+#[derive(Clone, Debug)]
+pub struct Review {
+    /// The run.
+    pub run: RunSummary,
+    /// Names of the regular classes, in order.
+    pub classes: Vec<String>,
+    /// Validation and test images that are still in the data set, in the run's order.
+    pub rows: Vec<ReviewRow>,
+    /// Images of the run that the data set does not have any more.
+    pub gone: usize,
+}
+
+/// One image of a [`Review`].
+#[derive(Clone, Debug)]
+pub struct ReviewRow {
+    /// Which image.
+    pub image: ImageId,
+    /// The part it played in the run.
+    pub split: Split,
+    /// Its label when the run was trained.
+    pub label: ClassId,
+    /// The run's answer.
+    pub prediction: Prediction,
+}
+
+/// Reads the run in `dir` with its predictions.
+///
+/// # Errors
+/// [`WorkflowError::NoRun`].
+pub fn review(snapshot: &Snapshot, dir: &Path) -> Result<Review, WorkflowError> {
+    let run = load_run(dir)?;
+    let path = dir.join(PREDICTIONS);
+    let bad = |what: String| no_run(dir, format!("{PREDICTIONS}: {what}"));
+    let mut reader = csv::Reader::from_path(&path).map_err(|e| bad(e.to_string()))?;
+    let classes: BTreeMap<&String, ClassId> = run
+        .labels
+        .iter()
+        .enumerate()
+        .map(|(index, label)| (label, ClassId::from(index)))
+        .collect();
+    let mut rows = Vec::new();
+    let mut gone = 0;
+    for record in reader.records() {
+        let record = record.map_err(|e| bad(e.to_string()))?;
+        let cell = |index: usize| record.get(index).unwrap_or_default();
+        let Some(image) = snapshot.manifest.by_key(cell(0)) else {
+            gone += 1;
+            continue;
+        };
+        let split = Split::ALL.into_iter().find(|split| split.name() == cell(1));
+        let label = classes.get(&cell(2).to_owned()).copied();
+        let probabilities: Result<Vec<f32>, _> =
+            record.iter().skip(4).map(str::parse::<f32>).collect();
+        let (Some(split), Some(label), Ok(probabilities)) = (split, label, probabilities) else {
+            return Err(bad(format!("the row of {} is damaged", cell(0))));
+        };
+        rows.push(ReviewRow {
+            image,
+            split,
+            label,
+            prediction: Prediction { probabilities },
+        });
+    }
+    Ok(Review {
+        classes: run.report.classes.clone(),
+        run,
+        rows,
+        gone,
+    })
+}
+
+pub(super) fn no_run(dir: &Path, what: String) -> WorkflowError {
+    WorkflowError::NoRun {
+        path: dir.to_owned(),
+        what,
+    }
+}
+
+fn read_text(dir: &Path, name: &str) -> Result<String, WorkflowError> {
+    fs::read_to_string(dir.join(name)).map_err(|e| no_run(dir, format!("{name}: {e}")))
+}
+
+fn read_json<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<T, WorkflowError> {
+    serde_json::from_str(&read_text(dir, name)?).map_err(|e| no_run(dir, format!("{name}: {e}")))
+}
+
+/// Creates `dir` for a new run.
+pub(super) fn new_run_dir(dir: &Path) -> Result<(), WorkflowError> {
+    if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(WorkflowError::RunExists {
+            path: dir.to_owned(),
+        });
+    }
+    fs::create_dir_all(dir).map_err(|e| StorageError::io("create", dir, e))?;
+    Ok(())
+}
