@@ -3,7 +3,6 @@
 use jiff::Zoned;
 
 use crate::app::command::{Action, Availability, Command, CommandSender};
-use crate::app::context::ViewContext;
 use crate::app::theme::Palette;
 use crate::app::widgets::thumb_grid::Thumbs;
 use crate::domain::{ClassSet, CostMatrix, ImageId, Label};
@@ -30,22 +29,7 @@ pub struct PanelContext<'a> {
     pub inspected: Option<ImageId>,
 }
 
-impl<'a> PanelContext<'a> {
-    /// What a view of the open data set looks at; `now` is the time on the wall.
-    #[must_use]
-    pub fn of(cx: &'a ViewContext<'a>, now: &'a Zoned) -> Self {
-        Self {
-            palette: cx.palette,
-            commands: cx.commands,
-            available: cx.now,
-            classes: cx.session.classes(),
-            cost: &cx.session.snapshot.cost,
-            thumbs: cx,
-            now,
-            inspected: cx.inspected,
-        }
-    }
-
+impl PanelContext<'_> {
     /// Asks for something to be done.
     pub fn send(&self, command: impl Into<Command>) {
         self.commands.send(command);

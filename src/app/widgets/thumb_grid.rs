@@ -5,12 +5,7 @@ use egui::{
     Ui, WidgetInfo, pos2, vec2,
 };
 
-use egui::epaint::RectShape;
-
 use super::badge;
-use super::tile::cover;
-use crate::app::context::ViewContext;
-use crate::app::icons::Icon;
 use crate::app::theme::{Palette, mono};
 use crate::domain::ImageId;
 
@@ -20,25 +15,6 @@ pub trait Thumbs {
     fn paint(&self, ui: &Ui, rect: Rect, image: ImageId);
     /// The image's file name.
     fn name(&self, image: ImageId) -> String;
-}
-
-impl Thumbs for ViewContext<'_> {
-    fn paint(&self, ui: &Ui, rect: Rect, image: ImageId) {
-        if let Some(picture) = self.textures.thumbnail(image) {
-            let (on_screen, uv) = cover(rect, picture.size, picture.uv);
-            let shape = RectShape::filled(on_screen, CornerRadius::same(3), Color32::WHITE);
-            ui.painter().add(shape.with_texture(picture.texture, uv));
-        } else if self.textures.failure(image).is_some() {
-            let at = Rect::from_center_size(rect.center(), vec2(20.0, 20.0));
-            Icon::Warning
-                .image(20.0, self.palette.warn)
-                .paint_at(ui, at);
-        }
-    }
-
-    fn name(&self, image: ImageId) -> String {
-        self.session.entry(image).key.clone()
-    }
 }
 
 /// How one picture is dressed.

@@ -125,7 +125,7 @@ pub fn tile(
 
 /// Where on the screen, and which part of, a picture fills `rect` without distortion, centred.
 #[must_use]
-pub pub(super) fn cover(rect: Rect, size: Vec2, uv: Rect) -> (Rect, Rect) {
+pub fn cover(rect: Rect, size: Vec2, uv: Rect) -> (Rect, Rect) {
     let inner = rect.shrink(1.0);
     if size.x <= 0.0 || size.y <= 0.0 || !inner.is_positive() {
         return (inner, uv);
