@@ -226,7 +226,8 @@ fn label(data: &Path, place: &Path, _: &JobContext) -> Result<Vec<Figure>, Workf
     let thumbnails = Arc::new(open_thumbnails(&snapshot));
     let loader = Loader::new(1, Arc::new(|| {}), thumbnails)
         .map_err(|source| WorkflowError::Images(imaging::WorkError::Threads { source }))?;
-    let images: Vec<ImageId> = snapshot.manifest.ids().cycle().take(LABELS + 1).collect();
+    let n = snapshot.manifest.len();
+    let images: Vec<ImageId> = (0..=LABELS).map(|at| ImageId::from(at % n)).collect();
     let mut durable = Vec::with_capacity(LABELS);
     let mut total = Vec::with_capacity(LABELS);
     wait_for(&loader, &snapshot, images[0]);

@@ -21,6 +21,14 @@ use crate::workflows::{self, DriftResult, Review, SubmitRequest, TrainRequest};
 const NEIGHBOURS: usize = 9;
 /// Neighbours of each image labelled drift that are put forward as likely drift.
 const NEAR_DRIFT: usize = 20;
+/// Repeats of the cross-validation behind a live refit: few, so that its figures come with the next image.
+const REFIT_REPEATS: usize = 2;
+
+/// Threads for libtorch: painting keeps a core.
+fn compute_threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores.saturating_sub(1).max(1)
+}
 
 impl App {
     pub(super) fn drain_models(&mut self) {
@@ -52,7 +60,11 @@ impl App {
         w.train.begin(plan.clone());
         let title = format!("training {}", plan.model);
         let snapshot = w.snapshot();
-        let request = TrainRequest { plan, out: None };
+        let request = TrainRequest {
+            plan,
+            out: None,
+            threads: Some(compute_threads()),
+        };
         let outcome = w.train_job.start(
             &mut self.numbers,
             &title,
@@ -274,6 +286,7 @@ impl App {
                 workflows::predict(&snapshot, &run, &images, ctx, &mut |batch| {
                     events.send(batch);
                 })
+                .map(drop)
             },
         );
         self.started(outcome);
@@ -346,7 +359,7 @@ impl App {
             false,
             &self.wake,
             move |_, _| {
-                let result = session.refit(&labels);
+                let result = session.refit(&labels, REFIT_REPEATS);
                 let mut near: HashMap<ImageId, f32> = HashMap::new();
                 for image in found {
                     for (other, similarity) in session.neighbours(image, NEAR_DRIFT) {
@@ -448,7 +461,8 @@ impl App {
             move |ctx, _| {
                 let request = SubmitRequest {
                     run,
-                    threshold,
+                    threshold: f64::from(threshold),
+                    use_hand_labels: false,
                     out: out.clone(),
                 };
                 workflows::submit(&snapshot, &request, ctx).map(|summary| (out, summary.rows))

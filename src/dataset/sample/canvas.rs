@@ -251,3 +251,66 @@ pub(super) fn level(fraction: f32) -> u8 {
 pub(super) fn steep(fraction: f32) -> f32 {
     ease((fraction - 0.2) / 0.6)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rotation_agrees_with_the_standard_library() {
+        for tenth in -4000..4000_i32 {
+            let degrees = tenth as f32 / 10.0;
+            let (cos, sin) = rotation(degrees);
+            let radians = f64::from(degrees).to_radians();
+            assert!((f64::from(cos) - radians.cos()).abs() < 1e-6, "{degrees}");
+            assert!((f64::from(sin) - radians.sin()).abs() < 1e-6, "{degrees}");
+        }
+    }
+
+    #[test]
+    fn an_area_covers_exactly_its_pixels() {
+        let (cos, sin) = rotation(31.0);
+        let view = View {
+            origin: (20.3, 14.6),
+            across: (cos, sin),
+            along: (-sin, cos),
+            scale: 1.3,
+        };
+        let area = Area {
+            e: (-4.0, 9.0),
+            t: (-3.0, 30.0),
+        };
+        let mut canvas = Canvas::new(40, 30, 0);
+        canvas.fill(&view, area, |_, _, _, _| Some(1));
+        for (index, pixel) in canvas.pixels.iter().enumerate() {
+            let (x, y) = ((index % 40) as f32 - 20.3, (index / 40) as f32 - 14.6);
+            let (e, t) = ((x * cos + y * sin) / 1.3, (-x * sin + y * cos) / 1.3);
+            let depth = (e + 4.0).min(9.0 - e).min(t + 3.0).min(30.0 - t);
+            if depth.abs() > 1e-3 {
+                assert_eq!(*pixel == 1, depth > 0.0, "at ({e}, {t})");
+            }
+        }
+    }
+
+    #[test]
+    fn softening_and_blurring_keep_a_flat_picture_flat_and_the_mean_of_a_spot() {
+        let mut flat = Canvas::new(9, 7, 200);
+        flat.soften(60);
+        flat.box_blur(3, false);
+        assert!(flat.pixels.iter().all(|p| *p == 200));
+        let mut spot = Canvas::new(15, 15, 0);
+        spot.pixels[7 * 15 + 7] = 225;
+        spot.box_blur(1, false);
+        let near = |p: u8| (24..=25).contains(&p);
+        assert_eq!(spot.pixels.iter().filter(|p| near(**p)).count(), 9);
+        assert_eq!(spot.pixels.iter().filter(|p| **p == 0).count(), 225 - 9);
+    }
+
+    #[test]
+    fn a_second_exposure_is_moved_and_mixed() {
+        let mut canvas = Canvas::new(4, 3, 0);
+        canvas.pixels[5] = 200;
+        canvas.ghost(1, 0, 128, 0);
+        assert_eq!(canvas.pixels[4..8], [0, 100, 100, 0]);
+    }
+}

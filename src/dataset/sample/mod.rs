@@ -49,9 +49,9 @@ const BATCH: usize = 32;
 /// What data set to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SampleSpec {
-    /// Number of training images.
+    /// Number of training images. At least ten (a tenth of small sets) show each class.
     pub train: usize,
-    /// Number of test images, about 11 % of them drift.
+    /// Number of test images, about 11 % of them drift; at least 12 (a quarter of small sets).
     pub test: usize,
     /// Seed of all chance.
     pub seed: u64,
@@ -344,5 +344,173 @@ fn failed(path: &Path, source: io::Error) -> SampleError {
     SampleError::Write {
         path: path.to_owned(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+
+    const SPEC: SampleSpec = SampleSpec {
+        train: 14,
+        test: 12,
+        seed: 5,
+    };
+
+    fn make(out: &Path, spec: &SampleSpec) -> SampleSummary {
+        write(out, spec, &mut |_, _| true).expect("the sample is written")
+    }
+
+    fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        let mut folders = vec![root.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let bytes = fs::read(&path).expect("a file");
+                    found.insert(path.strip_prefix(root).expect("below").to_owned(), bytes);
+                }
+            }
+        }
+        found
+    }
+
+    fn table(path: &Path) -> Vec<BTreeMap<String, String>> {
+        let mut reader = csv::Reader::from_path(path).expect("a table");
+        let rows = reader.deserialize::<BTreeMap<String, String>>();
+        rows.map(|row| row.expect("a row")).collect()
+    }
+
+    #[test]
+    fn the_same_spec_gives_the_same_bytes_and_another_seed_other_ones() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [a, b, c] = ["a", "b", "c"].map(|name| folder.path().join(name));
+        assert_eq!(make(&a, &SPEC), make(&b, &SPEC));
+        make(&c, &SampleSpec { seed: 6, ..SPEC });
+        let (a, b, c) = (files(&a), files(&b), files(&c));
+        assert!(a == b, "two runs differ");
+        assert!(a.iter().all(|(path, bytes)| c.get(path) != Some(bytes)));
+    }
+
+    #[test]
+    fn the_layout_is_the_challenges() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().join("sample");
+        let summary = make(&root, &SPEC);
+        assert_eq!(summary.train.iter().map(|c| c.1).sum::<usize>(), 14);
+        assert_eq!((summary.test, summary.drift), (12, 3));
+
+        let classes = ClassSet::challenge();
+        let train = table(&root.join(TRAIN_TABLE));
+        assert_eq!(train.len(), 14);
+        for (index, row) in train.iter().enumerate() {
+            assert_eq!(row[""], index.to_string());
+            let label = classes.parse(&row["Label"]).expect("a known label");
+            assert!(
+                label.index() < classes.regular_len(),
+                "drift in the training set"
+            );
+            assert!(["2003", "2005"].contains(&row["window"].as_str()));
+            let (width, height) =
+                image::image_dimensions(root.join(TRAIN_DIR).join(&row["filename"]))
+                    .expect("a picture");
+            let double = ["Die02", "Die03"].contains(&row["lib"].as_str());
+            assert!(width >= if double { 720 } else { 540 });
+            assert_eq!(width * 7, height * 6);
+        }
+
+        let template = table(&root.join(TEMPLATE_TABLE));
+        let (truth, places) = (
+            table(&root.join(TRUTH_TABLE)),
+            table(&root.join(TEST_TABLE)),
+        );
+        assert_eq!((template.len(), truth.len(), places.len()), (12, 12, 12));
+        for ((row, truth), place) in template.iter().zip(&truth).zip(&places) {
+            assert!(row["Label"].parse::<u8>().is_ok_and(|label| label < 7));
+            assert_eq!(row["filename"], truth["filename"]);
+            assert_eq!(
+                (&row["filename"], &row["lib"]),
+                (&place["filename"], &place["lib"])
+            );
+            assert!(root.join(TEST_DIR).join(&row["filename"]).is_file());
+            assert_eq!(
+                truth["label"] == ClassSet::DRIFT,
+                !truth["drift_kind"].is_empty()
+            );
+        }
+        let prepared = table(&root.join(PREPARED_TABLE));
+        assert_eq!(prepared.len(), summary.prepared);
+        assert!(prepared.iter().any(|row| row["label"] == ClassSet::DRIFT));
+        assert!(prepared.iter().any(|row| row["label"] != ClassSet::DRIFT));
+
+        let names: BTreeSet<&String> = train.iter().chain(&truth).map(|r| &r["filename"]).collect();
+        assert_eq!(names.len(), 26);
+        for name in names {
+            let stem = name.strip_suffix(".png").expect("a PNG");
+            assert_eq!(stem.len(), 64);
+            assert!(stem.bytes().all(|b| b.is_ascii_hexdigit()));
+        }
+    }
+
+    #[test]
+    fn a_folder_with_files_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("mine.txt"), "mine").expect("a file");
+        let error = write(folder.path(), &SPEC, &mut |_, _| true).expect_err("occupied");
+        assert!(matches!(error, SampleError::NotEmpty { .. }), "{error}");
+        let error =
+            write(&folder.path().join("mine.txt"), &SPEC, &mut |_, _| true).expect_err("a file");
+        assert!(matches!(error, SampleError::NotAFolder { .. }), "{error}");
+        assert_eq!(files(folder.path()).len(), 1);
+    }
+
+    #[test]
+    fn an_empty_folder_is_used() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().join("empty");
+        fs::create_dir(&root).expect("a folder");
+        make(
+            &root,
+            &SampleSpec {
+                train: 1,
+                test: 0,
+                seed: 0,
+            },
+        );
+        assert_eq!(files(&root).len(), 1 + 5);
+    }
+
+    #[test]
+    fn a_stopped_run_leaves_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let error = write(&folder.path().join("sample"), &SPEC, &mut |done, total| {
+            assert_eq!((done, total), (14, 26));
+            false
+        })
+        .expect_err("stopped");
+        assert!(matches!(
+            error,
+            SampleError::Stopped {
+                done: 14,
+                total: 26
+            }
+        ));
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+    }
+
+    #[test]
+    fn no_images_are_refused() {
+        let spec = SampleSpec {
+            train: 0,
+            test: 0,
+            seed: 0,
+        };
+        let error = write(Path::new("nowhere"), &spec, &mut |_, _| true).expect_err("nothing");
+        assert!(matches!(error, SampleError::NoImages));
     }
 }

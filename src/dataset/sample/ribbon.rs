@@ -37,6 +37,8 @@ pub(super) struct Lift {
     pub brightness: f32,
     /// How much of the place still carries the other tone, 0..1.
     pub residue: f32,
+    /// How far the tear runs into the arch, in base pixels.
+    pub reach: f32,
 }
 
 /// One ribbon, ready to draw.
@@ -84,20 +86,24 @@ impl Ribbon {
                     Condition::Shorted { strength } => strength,
                     _ => 0.0,
                 };
-                let torn = matches!(condition, Condition::Lifted(_));
-                let rise = if long {
-                    dice.around(225.0, 45.0)
+                // A torn foot lets the arch sag towards it: the crown comes nearer the tip. A white
+                // one draws it out as well, a black one draws it in.
+                let (sag, stretch) = match condition {
+                    Condition::Lifted(lift) if lift.brightness > 0.5 => {
+                        (dice.between(45.0, 76.0), dice.between(24.0, 58.0))
+                    }
+                    Condition::Lifted(_) => (dice.between(50.0, 80.0), dice.between(-38.0, -16.0)),
+                    _ => (0.0, 0.0),
+                };
+                let (rise, crown) = if long {
+                    (dice.around(225.0, 45.0), dice.around(115.0, 50.0))
                 } else {
-                    dice.around(186.0, 16.0)
-                } - if torn { dice.between(22.0, 50.0) } else { 0.0 };
-                let crown = if long {
-                    dice.around(115.0, 50.0)
-                } else {
-                    dice.around(112.0, 20.0)
-                } * (1.0 - 0.3 * faint)
-                    + if torn { dice.between(10.0, 36.0) } else { 0.0 };
+                    (dice.around(186.0, 16.0), dice.around(112.0, 20.0))
+                };
+                let rise = rise - sag;
+                let crown = crown * (1.0 - 0.42 * faint) + stretch;
                 let fall = rise + crown;
-                let gleam = second - dice.around(27.0, 6.0);
+                let gleam = second - dice.around(27.0, 6.0) * (1.0 + 0.8 * faint);
                 band(feet[0].1, rise, (2.0, dice.between(8.0, 26.0)), 1.0);
                 band(
                     fall,
@@ -108,25 +114,35 @@ impl Ribbon {
                 // Scratches and the lamp's own edge across the crown.
                 for _ in 0..dice.index(3) {
                     let t = dice.between(rise + 14.0, fall - 14.0);
-                    let half = dice.between(2.0, 7.0);
+                    let half = dice.between(2.0, 8.0);
                     band(
                         t - half,
                         t + half,
-                        (half + 3.0, half + 4.0),
-                        dice.between(0.25, 0.55),
+                        (half + 6.0, half + 6.0),
+                        dice.between(0.15, 0.42),
                     );
                 }
                 // Behind the second foot: stripes, which a short circuit washes out.
-                let mut t = after + dice.between(0.0, 5.0);
-                for _ in 0..3 {
-                    let width = dice.between(16.0, 27.0);
+                let mut t = after + dice.between(-2.0, 6.0);
+                for _ in 0..2 {
+                    let width = dice.between(13.0, 26.0);
+                    let dark = dice.between(0.8, 1.0) * (1.0 - faint);
                     band(
                         t,
                         t + width,
-                        (3.0, 7.0),
-                        dice.between(0.85, 1.0) * (1.0 - faint),
+                        (dice.between(2.0, 8.0), dice.between(4.0, 14.0)),
+                        dark,
                     );
-                    t += width + dice.between(15.0, 26.0);
+                    t += width + dice.between(16.0, 30.0);
+                }
+                if dice.chance(0.6) {
+                    let far = t + dice.between(30.0, 90.0);
+                    band(
+                        t,
+                        far,
+                        (6.0, dice.between(20.0, 60.0)),
+                        dice.between(0.3, 0.9) * (1.0 - faint),
+                    );
                 }
             }
         }
@@ -177,10 +193,19 @@ impl Ribbon {
             }
         }
         // Band edges waver across the ribbon and dissolve into grain.
-        let waver = 5.0 * wave(e * 0.045, self.seed ^ 0xA1) + 1.6 * wave(e * 0.3, self.seed ^ 0xA2);
+        let waver = 2.6 * wave(e * 0.03, self.seed ^ 0xA1)
+            + 1.8 * wave(e * 0.22, self.seed ^ 0xA2)
+            + 2.0 * cloud(e * 0.3, t * 0.12, self.seed ^ 0xA3);
         let v = self.tone_at(t + waver);
-        let dissolve = 0.12 + 2.4 * v * (1.0 - v);
-        Some(level(0.02 + 0.98 * steep(v + dissolve * (noise - 0.5))))
+        let coarse = grain(
+            (e * 0.45).floor() as i32,
+            (t * 0.6).floor() as i32,
+            self.seed ^ 0xA4,
+        );
+        let dissolve = 0.06 + 3.2 * v * (1.0 - v);
+        Some(level(
+            0.02 + 0.98 * steep(v + dissolve * (0.5 * (noise + coarse) - 0.5)),
+        ))
     }
 
     fn tone_at(&self, t: f32) -> f32 {
@@ -218,9 +243,9 @@ impl Ribbon {
     /// `Some(None)` is bare substrate, beyond the torn edge.
     fn torn(&self, lift: Lift, e: f32, t: f32, x: i32, y: i32) -> Option<Option<u8>> {
         let (from, to) = if lift.at_tip {
-            (-4.0, self.feet[0].1 + 12.0)
+            (-4.0, self.feet[0].1 + lift.reach)
         } else {
-            (self.feet[1].0 - 10.0, self.feet[1].1 + 16.0)
+            (self.feet[1].0 - lift.reach, self.feet[1].1 + 16.0)
         };
         let ragged =
             6.0 * wave(e * 0.09, self.seed ^ 0xD1) + 3.0 * wave(e * 0.35, self.seed ^ 0xD2);

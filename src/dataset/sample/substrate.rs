@@ -43,7 +43,9 @@ pub(super) const HALF_PITCH: f32 = 70.0;
 impl Metal {
     /// The level at a place: `(e, t)` along the conductor for brush marks, pixels for the grain.
     fn at(&self, e: f32, t: f32, x: i32, y: i32) -> f32 {
-        let mut v = self.level + self.grain * (2.0 * grain(x, y, self.seed) - 1.0);
+        // Grains are two pixels wide; most are alike, one in three stands out.
+        let spike = (grain(x >> 1, y >> 1, self.seed) - 0.67).max(0.0) * 3.0;
+        let mut v = self.level + self.grain * (2.4 * spike - 0.4);
         if self.brushed > 0.0 {
             v += self.brushed * cloud(t * 0.03 + e * 0.02, e * 0.35 - t * 0.06, self.seed ^ 0xB2);
             v += 0.8 * self.brushed * cloud(e * 0.04, t * 0.04, self.seed ^ 0xB3);
