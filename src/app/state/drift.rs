@@ -173,23 +173,12 @@ impl DriftState {
 
     fn rescore(&mut self) {
         let Some(result) = &self.result else { return };
-        let held_out = result
-            .quality
-            .as_ref()
-            .map(|q| q.out_of_fold.as_slice())
-            .unwrap_or_default();
         self.images = result
             .scores
             .iter()
-            .enumerate()
-            .map(|(at, s)| DriftImage {
+            .map(|s| DriftImage {
                 image: s.image,
-                score: held_out
-                    .get(at)
-                    .copied()
-                    .flatten()
-                    .or(s.probability)
-                    .unwrap_or(s.anomaly),
+                score: s.probability.unwrap_or(s.anomaly),
                 label: self.labels.get(&s.image).copied(),
             })
             .collect();

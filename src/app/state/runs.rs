@@ -95,6 +95,7 @@ mod tests {
             seconds: 240.0,
             report: Report::new(names, confusion, &CostMatrix::challenge(), 1).expect("images"),
             warnings: Vec::new(),
+            labels: Vec::new(),
         }
     }
 

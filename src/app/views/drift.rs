@@ -400,7 +400,7 @@ fn at_threshold(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>, rect: 
                 cx.send(Command::ProposedThreshold);
             }
         } else if drift.threshold().is_some() {
-            parts::aside(ui, palette.muted, "proposed: best F1, out of fold");
+            parts::aside(ui, palette.muted, "proposed");
         }
     };
     parts::card(ui, palette, rect, "At this threshold", title_aside, |ui| {
@@ -429,7 +429,7 @@ fn at_threshold(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>, rect: 
             at,
             "drift F1",
             &format!("{:.2}", counts.f1),
-            "on the labelled",
+            "",
         );
         parts::pair(
             ui,
@@ -573,7 +573,7 @@ fn change(ui: &mut Ui, cx: &PanelContext<'_>, drift: &DriftState) {
     };
     section(ui, palette, &format!("What your {labels} changed"));
     ui.horizontal(|ui| {
-        ui.spacing_mut().item_spacing.x = 22.0;
+        ui.spacing_mut().item_spacing.x = 14.0;
         let violet = palette.class(cx.classes, cx.classes.drift());
         parts::figure(
             ui,

@@ -17,11 +17,8 @@ use crate::domain::{ImageId, Label, Split};
 use crate::evaluation::Report;
 use crate::labels::Source;
 
-const SPLITS: [(Split, &str); 3] = [
-    (Split::Test, "test"),
-    (Split::Validation, "validation"),
-    (Split::Train, "train"),
-];
+/// What a run keeps answers for. It has seen the training images, so scores on them would say little.
+const SPLITS: [(Split, &str); 2] = [(Split::Test, "test"), (Split::Validation, "validation")];
 
 /// What the view shows.
 #[derive(Clone, Copy)]
@@ -229,7 +226,7 @@ impl ReviewView {
             )
         };
         let clicked = parts::card(ui, palette, rects[1], "Confusion", aside, |ui| {
-            let space = ui.available_size() - vec2(0.0, 22.0);
+            let space = ui.available_size() - vec2(0.0, 26.0);
             let (rect, _) = ui.allocate_exact_size(space.max(vec2(10.0, 10.0)), Sense::hover());
             let clicked = parts::place(ui, rect, "matrix", |ui| {
                 confusion(
@@ -296,15 +293,6 @@ impl ReviewView {
         let chosen = cx.inspected.filter(|image| ids.contains(image));
         let compared = state.against().is_some();
         let aside = |ui: &mut Ui| {
-            if let Some(image) = chosen {
-                fix(ui, cx, image);
-            } else if !ids.is_empty() {
-                parts::aside(
-                    ui,
-                    palette.muted,
-                    "select an image: its class key puts the label right",
-                );
-            }
             let link = |ui: &mut Ui, text: &str| {
                 let text = RichText::new(text).size(12.0).color(palette.accent);
                 ui.add(egui::Button::new(text).frame(false)).clicked()
@@ -323,9 +311,9 @@ impl ReviewView {
                 let lost = format!("lost {}", lost.len());
                 let won = format!("won {}", won.len());
                 let grids = [
-                    (Grid::Won, won.as_str()),
-                    (Grid::Lost, lost.as_str()),
                     (Grid::Mistakes, "mistakes"),
+                    (Grid::Lost, lost.as_str()),
+                    (Grid::Won, won.as_str()),
                 ];
                 if let Some(grid) = parts::choice(ui, palette, self.grid, &grids) {
                     self.grid = grid;
@@ -333,6 +321,17 @@ impl ReviewView {
             }
         };
         let touched = parts::card(ui, palette, rect, &title, aside, |ui| {
+            ui.horizontal(|ui| {
+                ui.set_min_height(24.0);
+                match chosen {
+                    Some(image) => fix(ui, cx, image),
+                    None => parts::aside(
+                        ui,
+                        palette.muted,
+                        "Select an image: its class key puts the label right.",
+                    ),
+                }
+            });
             if ids.is_empty() {
                 parts::explain(
                     ui,
@@ -438,11 +437,12 @@ fn figures(ui: &mut Ui, cx: &PanelContext<'_>, state: &ReviewState, report: &Rep
     });
 }
 
-/// A button for each class, for the image that is selected; right to left.
+/// A button for each class, for the image that is selected.
 fn fix(ui: &mut Ui, cx: &PanelContext<'_>, image: ImageId) {
     let palette = cx.palette;
     let why_not = cx.why_not(Action::Class0);
-    for (class, info) in cx.classes.iter().collect::<Vec<_>>().into_iter().rev() {
+    parts::aside(ui, palette.muted, "label it");
+    for (class, info) in cx.classes.iter() {
         let color = palette.class(cx.classes, class);
         let text = RichText::new(&info.name).size(11.5).color(palette.text);
         let button = egui::Button::new((

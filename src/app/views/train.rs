@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use egui::{Align, Color32, ComboBox, DragValue, Layout, Rect, RichText, ScrollArea, Ui, vec2};
+use egui::{Align, ComboBox, DragValue, Layout, Rect, RichText, ScrollArea, Ui, vec2};
 
 use super::panel::PanelContext;
 use crate::app::command::{Action, Command};
@@ -10,7 +10,7 @@ use crate::app::icons::Icon;
 use crate::app::state::train::{EpochPoint, few_images};
 use crate::app::state::words::{clock_after, count, thousands};
 use crate::app::state::{LiveImage, PlanForm, RunsState, TrainPhase, TrainState, runs};
-use crate::app::theme::{mono, semibold};
+use crate::app::theme::semibold;
 use crate::app::widgets::bars::{Bar, bars};
 use crate::app::widgets::confusion::{self, confusion};
 use crate::app::widgets::curves::{Curve, curves};
@@ -159,6 +159,21 @@ impl TrainView {
                     self.planning = true;
                 }
                 if !train.active() {
+                    let newest = data.runs.all().first().filter(|_| train.report.is_some());
+                    if let Some(run) = newest
+                        && parts::button(
+                            ui,
+                            palette,
+                            Weight::Plain,
+                            Some(Icon::Review),
+                            "Review it",
+                            None,
+                        )
+                        .clicked()
+                    {
+                        cx.send(Command::OpenRun(run.dir.clone()));
+                        cx.send(Action::ShowReview);
+                    }
                     return;
                 }
                 let stopping = (train.phase == TrainPhase::Stopping)
@@ -244,7 +259,7 @@ impl TrainView {
 
     fn plan(&mut self, ui: &mut Ui, cx: &PanelContext<'_>, data: &TrainData<'_>) {
         let palette = cx.palette;
-        let rect = parts::row(ui, 352.0, &[1.0])[0];
+        let rect = parts::row(ui, 306.0, &[1.0])[0];
         let edited = self.form.edited();
         let said = if edited {
             "changed from the preset"
@@ -398,11 +413,11 @@ impl TrainView {
                 &format!("The training ended without a result. {why}"),
             );
         }
-        let rects = parts::row(ui, 196.0, &[3.3, 3.3, 2.0]);
+        let rects = parts::row(ui, 196.0, &[3.0, 3.0, 2.2]);
         loss(ui, cx, train, rects[0]);
         macro_f1(ui, cx, train, rects[1]);
         match &train.report {
-            Some(report) => test_result(ui, cx, data, report, rects[2]),
+            Some(report) => test_result(ui, cx, train, report, rects[2]),
             None => now_running(ui, cx, train, rects[2]),
         }
         let rects = parts::row(ui, 344.0, &[1.0, 1.0]);
@@ -445,7 +460,7 @@ impl TrainView {
                 );
                 return;
             };
-            let matrix_rect = fill_above(ui, 22.0);
+            let matrix_rect = fill_above(ui, 26.0);
             let clicked = parts::place(ui, matrix_rect, "matrix", |ui| {
                 confusion(ui, palette, &train.classes, matrix, cx.cost, self.cell)
             });
@@ -614,7 +629,10 @@ fn macro_f1(ui: &mut Ui, cx: &PanelContext<'_>, train: &TrainState, rect: Rect) 
             parts::aside_number(ui, palette.text, &text);
             parts::aside(ui, palette.muted, "· best");
         }
-        curve_key(ui, cx, train.points.last().map(|p| p.val_macro_f1));
+        if let Some(latest) = train.points.last() {
+            let text = format!("{:.3}", latest.val_macro_f1);
+            parts::aside_number(ui, palette.warn, &text);
+        }
     };
     parts::card(ui, palette, rect, "Macro-F1", aside, |ui| {
         let lines = two(
@@ -673,7 +691,7 @@ fn now_running(ui: &mut Ui, cx: &PanelContext<'_>, train: &TrainState, rect: Rec
                 }
                 _ => {}
             }
-            let at = 92.0;
+            let at = 84.0;
             let step = format!("{} / {}", train.step, train.steps_per_epoch);
             parts::pair(ui, palette, at, "step", &step, "");
             parts::pair(
@@ -722,7 +740,7 @@ fn now_running(ui: &mut Ui, cx: &PanelContext<'_>, train: &TrainState, rect: Rec
 fn test_result(
     ui: &mut Ui,
     cx: &PanelContext<'_>,
-    data: &TrainData<'_>,
+    train: &TrainState,
     report: &Report,
     rect: Rect,
 ) {
@@ -736,48 +754,17 @@ fn test_result(
         |ui| parts::aside(ui, palette.muted, &n),
         |ui| {
             let [lo, hi] = report.macro_f1_ci;
-            let at = 78.0;
-            parts::pair(
-                ui,
-                palette,
-                at,
-                "macro-F1",
-                &format!("{:.3}", report.macro_f1),
-                &format!("{lo:.2}–{hi:.2}"),
-            );
-            parts::pair(
-                ui,
-                palette,
-                at,
-                "accuracy",
-                &format!("{:.3}", report.accuracy),
-                "",
-            );
-            parts::pair(ui, palette, at, "PWA", &format!("{:.4}", report.pwa), "");
-            let constant = cx.classes.name(report.pwa_constant_class);
-            parts::pair(
-                ui,
-                palette,
-                at,
-                "constant",
-                &format!("{:.4}", report.pwa_constant),
-                constant,
-            );
-            parts::explain(ui, palette, &ended(data.train));
-            if let Some(run) = data.runs.all().first() {
-                let button = parts::button(
-                    ui,
-                    palette,
-                    Weight::Plain,
-                    Some(Icon::Review),
-                    "Review",
-                    None,
-                );
-                if button.clicked() {
-                    cx.send(Command::OpenRun(run.dir.clone()));
-                    cx.send(Action::ShowReview);
-                }
+            let at = 84.0;
+            for (name, value) in [
+                ("macro-F1", format!("{:.3}", report.macro_f1)),
+                ("95 %", format!("{lo:.2}–{hi:.2}")),
+                ("accuracy", format!("{:.3}", report.accuracy)),
+                ("PWA", format!("{:.4}", report.pwa)),
+                ("constant", format!("{:.4}", report.pwa_constant)),
+            ] {
+                parts::pair(ui, palette, at, name, &value, "");
             }
+            parts::explain(ui, palette, &ended(train));
         },
     );
 }
@@ -801,7 +788,7 @@ fn test_confusion(ui: &mut Ui, cx: &PanelContext<'_>, report: &Report, rect: Rec
     let palette = cx.palette;
     let aside = |ui: &mut Ui| parts::aside(ui, palette.muted, "rows true, columns answered");
     parts::card(ui, palette, rect, "Test split", aside, |ui| {
-        let matrix_rect = fill_above(ui, 22.0);
+        let matrix_rect = fill_above(ui, 26.0);
         let clicked = parts::place(ui, matrix_rect, "matrix", |ui| {
             confusion(
                 ui,
@@ -822,7 +809,6 @@ fn test_confusion(ui: &mut Ui, cx: &PanelContext<'_>, report: &Report, rect: Rec
 fn all_runs(ui: &mut Ui, cx: &PanelContext<'_>, data: &TrainData<'_>, height: f32) {
     let palette = cx.palette;
     let rect = parts::row(ui, height, &[1.0])[0];
-    let text = |color: Color32, text: &str| RichText::new(text).font(mono(12.0)).color(color);
     let number = data.runs.all().len();
     let aside = |ui: &mut Ui| {
         if number > 0 {
@@ -831,7 +817,6 @@ fn all_runs(ui: &mut Ui, cx: &PanelContext<'_>, data: &TrainData<'_>, height: f3
                 palette.muted,
                 "each on its own test split · click one to review it",
             );
-            ui.label(text(palette.muted, &number.to_string()));
         }
     };
     parts::card(ui, palette, rect, "Runs", aside, |ui| {

@@ -41,6 +41,7 @@ pub fn place<R>(ui: &mut Ui, rect: Rect, salt: &str, add: impl FnOnce(&mut Ui) -
         .layout(Layout::top_down(Align::Min));
     let mut child = ui.new_child(builder);
     child.shrink_clip_rect(rect);
+    child.spacing_mut().item_spacing = vec2(8.0, 6.0);
     add(&mut child)
 }
 
@@ -95,7 +96,8 @@ pub fn aside_number(ui: &mut Ui, color: Color32, text: &str) {
 
 /// A name at the left and its value, in digits of one width, at `at` points.
 pub fn pair(ui: &mut Ui, palette: &Palette, at: f32, name: &str, value: &str, more: &str) {
-    ui.horizontal(|ui| {
+    let size = vec2(ui.available_width(), 17.0);
+    ui.allocate_ui_with_layout(size, Layout::left_to_right(Align::Center), |ui| {
         let left = ui.cursor().left();
         let name = ui.label(RichText::new(name).color(palette.muted));
         ui.add_space((left + at - name.rect.right() - ui.spacing().item_spacing.x).max(0.0));
@@ -112,7 +114,8 @@ pub fn figure(ui: &mut Ui, palette: &Palette, name: &str, value: &str, color: Co
     ui.vertical(|ui| {
         ui.spacing_mut().item_spacing.y = 2.0;
         ui.label(RichText::new(name).size(12.0).color(palette.muted));
-        ui.label(RichText::new(value).font(mono(18.0)).color(color));
+        let value = RichText::new(value).font(mono(15.5)).color(color);
+        ui.add(egui::Label::new(value).extend());
     });
 }
 

@@ -18,19 +18,23 @@ const HEADS: [&str; 5] = ["precision", "recall", "f1-score", "support", "95 %"];
 pub fn report_table(ui: &mut Ui, palette: &Palette, classes: &ClassSet, report: &Report) {
     let height = 21.0;
     ui.push_id("report", |ui| {
-        ui.spacing_mut().item_spacing.x = 6.0;
+        ui.spacing_mut().item_spacing = vec2(6.0, 2.0);
+        // Where there is no room for it, the interval gives way to the names.
+        let intervals = ui.available_width() > 440.0;
+        let heads = &HEADS[..if intervals { 5 } else { 4 }];
+        let last = Column::exact(if intervals { 124.0 } else { 0.0 }).clip(true);
         TableBuilder::new(ui)
             .vscroll(false)
             .cell_layout(Layout::right_to_left(Align::Center))
-            .column(Column::remainder().at_least(90.0).clip(true))
-            .columns(Column::exact(62.0), 3)
-            .column(Column::exact(54.0))
-            .column(Column::exact(112.0))
+            .column(Column::remainder().at_least(84.0).clip(true))
+            .columns(Column::exact(58.0), 3)
+            .column(Column::exact(48.0))
+            .column(last)
             .header(height, |mut row| {
                 row.col(|_| {});
-                for head in HEADS {
+                for head in heads {
                     row.col(|ui| {
-                        ui.label(RichText::new(head).size(11.5).color(palette.muted));
+                        ui.label(RichText::new(*head).size(11.5).color(palette.muted));
                     });
                 }
             })

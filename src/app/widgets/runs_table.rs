@@ -32,17 +32,17 @@ pub fn runs_table(
     let mut clicked = None;
     let height = 24.0;
     ui.push_id("runs", |ui| {
-        ui.spacing_mut().item_spacing.x = 14.0;
+        ui.spacing_mut().item_spacing.x = 10.0;
         TableBuilder::new(ui)
             .sense(Sense::click())
             .auto_shrink([false, true])
-            .column(Column::exact(112.0).clip(true))
-            .column(Column::exact(60.0).clip(true))
-            .column(Column::remainder().at_least(120.0).clip(true))
-            .column(Column::exact(128.0))
-            .column(Column::exact(132.0).clip(true))
-            .columns(Column::exact(58.0), 2)
-            .column(Column::exact(86.0))
+            .column(Column::exact(120.0).clip(true))
+            .column(Column::exact(54.0).clip(true))
+            .column(Column::remainder().at_least(80.0).clip(true))
+            .column(Column::exact(120.0))
+            .column(Column::exact(126.0).clip(true))
+            .columns(Column::exact(54.0), 2)
+            .column(Column::exact(80.0))
             .header(20.0, |mut row| {
                 for head in HEADS {
                     row.col(|ui| {

@@ -103,21 +103,11 @@ fn one(
     thumbs.paint(ui, rect.shrink(width.max(1.0)), tile.image);
     painter.rect_stroke(rect, radius, Stroke::new(width, color), StrokeKind::Inside);
     if tile.selected || response.has_focus() {
-        let stroke = Stroke::new(2.0, palette.accent);
-        painter.rect_stroke(
-            rect.expand(2.0),
-            CornerRadius::same(6),
-            stroke,
-            StrokeKind::Inside,
-        );
+        let stroke = Stroke::new(3.0, palette.accent);
+        painter.rect_stroke(rect, CornerRadius::same(4), stroke, StrokeKind::Inside);
     } else if response.hovered() {
         let stroke = Stroke::new(1.0, palette.text.gamma_multiply(0.6));
-        painter.rect_stroke(
-            rect.expand(1.0),
-            CornerRadius::same(5),
-            stroke,
-            StrokeKind::Inside,
-        );
+        painter.rect_stroke(rect, CornerRadius::same(4), stroke, StrokeKind::Inside);
     }
     let mut at = rect.min + vec2(4.0, 4.0);
     for (text, fill) in tile.tag.iter().chain(&tile.second) {
