@@ -74,11 +74,13 @@ impl Bar {
     }
 
     /// Draws the latest progress.
+    #[cfg(feature = "torch")]
     pub fn refresh(&self) {
         show(&self.bar, &self.context.progress);
     }
 
     /// Prints a line above the bar.
+    #[cfg(feature = "torch")]
     pub fn line(&self, text: &str) {
         self.bar.suspend(|| eprintln!("{text}"));
     }

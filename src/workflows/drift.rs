@@ -15,7 +15,7 @@ use crate::jobs::JobContext;
 use crate::project::Snapshot;
 
 use super::{
-    WorkflowError,
+    Unreadable, WorkflowError,
     embed::{embed, write_csv},
     run::load_run,
     train::Parts,
@@ -40,7 +40,7 @@ pub struct DriftSession {
     /// The candidates, in the order of the data set.
     pub images: Vec<ImageId>,
     /// Candidates that cannot be read, with the sentence why.
-    pub failed: Vec<(ImageId, String)>,
+    pub failed: Unreadable,
     rows: HashMap<ImageId, usize>,
     /// Candidates first, then regular images of the validation split.
     features: Vec<f32>,

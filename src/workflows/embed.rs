@@ -10,7 +10,7 @@ use crate::project::Snapshot;
 use crate::storage::{Digest, StorageError, atomic_write};
 
 use super::{
-    RunSummary, WorkflowError, contents,
+    RunSummary, Unreadable, WorkflowError, contents,
     run::{load_run, open_embedder},
 };
 
@@ -31,7 +31,7 @@ pub fn embed(
     images: &[ImageId],
     context: &JobContext,
     emit: &mut dyn FnMut(Vec<(ImageId, EmbeddedImage)>),
-) -> Result<Vec<(ImageId, String)>, WorkflowError> {
+) -> Result<Unreadable, WorkflowError> {
     let mut embedder = open_embedder(snapshot, run)?;
     let (content, mut failed) = contents(snapshot, images, context)?;
     let mut todo: Vec<(ImageId, Digest)> = Vec::new();
@@ -85,7 +85,7 @@ pub fn predict(
     images: &[ImageId],
     context: &JobContext,
     emit: &mut dyn FnMut(Vec<(ImageId, Prediction)>),
-) -> Result<Vec<(ImageId, String)>, WorkflowError> {
+) -> Result<Unreadable, WorkflowError> {
     let run = load_run(run_dir)?;
     embed(snapshot, &run, images, context, &mut |rows| {
         emit(

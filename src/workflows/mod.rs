@@ -24,7 +24,7 @@ pub use bench::{Figure, bench};
 pub use error::WorkflowError;
 pub use export::{ExportFormat, ExportSummary, ImportSummary, export_labels, import_labels};
 pub use info::{Info, info};
-pub use scan::{contents, open_thumbnails, scan};
+pub use scan::{Unreadable, contents, open_thumbnails, scan};
 
 #[cfg(feature = "torch")]
 pub use drift::{DriftResult, DriftScore, DriftSession, drift_labels, prepare_drift, save_ranking};

@@ -3,12 +3,15 @@
 use std::{collections::HashMap, path::PathBuf};
 
 use crate::domain::ImageId;
-use crate::imaging::{self, Facts, ScanSummary, ThumbnailStore};
+use crate::imaging::{self, ScanSummary, Scanned, ThumbnailStore};
 use crate::jobs::JobContext;
 use crate::project::Snapshot;
 use crate::storage::Digest;
 
 use super::WorkflowError;
+
+/// Images that cannot be read, each with the sentence why.
+pub type Unreadable = Vec<(ImageId, String)>;
 
 /// Opens the thumbnails of a project. Open them once and share them: files are locked by their writer.
 #[must_use]
@@ -24,7 +27,7 @@ pub fn scan(
     snapshot: &Snapshot,
     thumbnails: &ThumbnailStore,
     context: &JobContext,
-    emit: &mut dyn FnMut(Vec<(ImageId, Result<Facts, String>)>),
+    emit: &mut dyn FnMut(Scanned),
 ) -> Result<ScanSummary, WorkflowError> {
     let images: Vec<ImageId> = snapshot.manifest.ids().collect();
     let images = paths(snapshot, &images);
@@ -45,7 +48,7 @@ pub fn contents(
     snapshot: &Snapshot,
     images: &[ImageId],
     context: &JobContext,
-) -> Result<(HashMap<ImageId, Digest>, Vec<(ImageId, String)>), WorkflowError> {
+) -> Result<(HashMap<ImageId, Digest>, Unreadable), WorkflowError> {
     let thumbnails = open_thumbnails(snapshot);
     let mut found = HashMap::with_capacity(images.len());
     let mut failed = Vec::new();
