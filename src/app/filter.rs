@@ -271,7 +271,9 @@ pub struct Counts {
     pub labels: Vec<(LabelChoice, usize)>,
     /// By size in pixels, the most frequent first.
     pub sizes: Vec<((u32, u32), usize)>,
-    /// Two columns crossed, if the data set has two with few values.
+    /// Columns with few values, by position, with their values sorted.
+    pub groups: Vec<(usize, Vec<String>)>,
+    /// The first two of those crossed.
     pub crossed: Option<Crossed>,
 }
 
@@ -292,8 +294,7 @@ pub struct Crossed {
 const MOST_VALUES: usize = 12;
 
 /// Values of a column, sorted; `None` when there are too many or only one.
-#[must_use]
-pub fn values(session: &Session, column: usize) -> Option<Vec<String>> {
+fn values(session: &Session, column: usize) -> Option<Vec<String>> {
     let mut values = BTreeSet::new();
     for entry in &session.manifest().images {
         values.insert(entry.values.get(column)?.as_str());
@@ -337,36 +338,187 @@ pub fn count(session: &Session, predictions: &Predictions, filter: &Filter) -> C
     }
     let mut sizes: Vec<_> = sizes.into_iter().collect();
     sizes.sort_by_key(|(size, count)| (std::cmp::Reverse(*count), *size));
-    let mut grouped = (0..session.manifest().columns.len())
-        .filter_map(|column| Some((column, values(session, column)?)));
-    let crossed = grouped.next().zip(grouped.next()).map(|(first, second)| {
-        // The longer list stands down the side.
-        let ((row, rows), (column, columns)) = if first.1.len() >= second.1.len() {
-            (first, second)
-        } else {
-            (second, first)
-        };
-        let mut counts = vec![vec![0; columns.len()]; rows.len()];
-        for image in passing(Facet::Columns(row, column)) {
-            let values = &session.entry(image).values;
-            let find = |all: &[String], at: usize| {
-                let value = values.get(at)?;
-                all.binary_search(value).ok()
+    let groups: Vec<(usize, Vec<String>)> = (0..session.manifest().columns.len())
+        .filter_map(|column| Some((column, values(session, column)?)))
+        .collect();
+    let mut first_two = groups.iter().cloned();
+    let crossed = first_two
+        .next()
+        .zip(first_two.next())
+        .map(|(first, second)| {
+            // The longer list stands down the side.
+            let ((row, rows), (column, columns)) = if first.1.len() >= second.1.len() {
+                (first, second)
+            } else {
+                (second, first)
             };
-            if let (Some(r), Some(c)) = (find(&rows, row), find(&columns, column)) {
-                counts[r][c] += 1;
+            let mut counts = vec![vec![0; columns.len()]; rows.len()];
+            for image in passing(Facet::Columns(row, column)) {
+                let values = &session.entry(image).values;
+                let find = |all: &[String], at: usize| {
+                    let value = values.get(at)?;
+                    all.binary_search(value).ok()
+                };
+                if let (Some(r), Some(c)) = (find(&rows, row), find(&columns, column)) {
+                    counts[r][c] += 1;
+                }
             }
-        }
-        Crossed {
-            facets: (row, column),
-            rows,
-            columns,
-            counts,
-        }
-    });
+            Crossed {
+                facets: (row, column),
+                rows,
+                columns,
+                counts,
+            }
+        });
     Counts {
         labels: labels.into_iter().collect(),
         sizes,
+        groups,
         crossed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::dataset::{ImageEntry, Layout, Manifest};
+    use crate::domain::{ClassSet, CostMatrix, Prediction};
+    use crate::imaging::Facts;
+    use crate::project::Snapshot;
+
+    /// Six images: label, lib, window.
+    const IMAGES: [(Option<u8>, &str, &str); 6] = [
+        (Some(0), "Die01", "2003"),
+        (Some(1), "Die01", "2005"),
+        (None, "Die02", "2003"),
+        (Some(1), "Die02", "2003"),
+        (None, "Die03", "2005"),
+        (Some(0), "Die03", "2005"),
+    ];
+
+    fn session() -> Session {
+        let entry = |(i, (label, lib, window)): (usize, &(Option<u8>, &str, &str))| ImageEntry {
+            key: format!("Image{i}.png"),
+            path: PathBuf::from(format!("Image{i}.png")),
+            label: label.map(ClassId),
+            values: vec![(*lib).to_owned(), (*window).to_owned()],
+            incoming: label.is_none(),
+        };
+        let classes = ClassSet::from_labels(["good", "bad"]);
+        let manifest = Manifest::new(
+            PathBuf::from("set"),
+            Layout::PlainFolder,
+            classes.clone(),
+            IMAGES.iter().enumerate().map(entry).collect(),
+            vec!["lib".to_owned(), "window".to_owned()],
+            String::new(),
+            Vec::new(),
+        );
+        let snapshot = Snapshot {
+            manifest: Arc::new(manifest),
+            splits: Arc::new(vec![Split::Train; IMAGES.len()]),
+            hand: Arc::new(vec![None; IMAGES.len()]),
+            dir: PathBuf::from("project"),
+            cost: CostMatrix::default_for(&classes),
+            drift_threshold: 0.5,
+        };
+        Session::new(snapshot, None, HashMap::new())
+    }
+
+    fn predictions() -> Predictions {
+        let mut predictions = Predictions::new(IMAGES.len(), PathBuf::new(), String::new());
+        let of = |good: f32| Prediction {
+            probabilities: vec![good, 1.0 - good],
+        };
+        let answers = [0.9, 0.6, 0.2, 0.1];
+        predictions.add((0..4).map(|i| (ImageId::from(i), of(answers[i]))));
+        predictions
+    }
+
+    fn listed(filter: &Filter, sort: Sort) -> Vec<u32> {
+        let images = list(&session(), &predictions(), filter, sort);
+        images.into_iter().map(|image| image.0).collect()
+    }
+
+    #[test]
+    fn kinds_narrow_down_and_choices_within_a_kind_add_up() {
+        let mut filter = Filter::default();
+        assert_eq!(listed(&filter, Sort::Natural), [0, 1, 2, 3, 4, 5]);
+        filter.labels.insert(LabelChoice::Class(ClassId(1)));
+        assert_eq!(listed(&filter, Sort::Natural), [1, 3]);
+        filter.labels.insert(LabelChoice::None);
+        assert_eq!(listed(&filter, Sort::Natural), [1, 2, 3, 4]);
+        filter.columns.insert(1, ["2003".to_owned()].into());
+        assert_eq!(listed(&filter, Sort::Natural), [2, 3]);
+        filter.text = "IMAGE3".to_owned();
+        assert_eq!(listed(&filter, Sort::Natural), [3]);
+    }
+
+    #[test]
+    fn right_and_wrong_need_a_label_and_a_prediction() {
+        let marked = |mark| {
+            let marks = [mark].into();
+            let filter = Filter {
+                marks,
+                ..Filter::default()
+            };
+            listed(&filter, Sort::Natural)
+        };
+        assert_eq!(marked(Mark::Right), [0, 3]);
+        assert_eq!(marked(Mark::Wrong), [1]);
+        assert_eq!(marked(Mark::Unlabelled), [2, 4]);
+        assert!(marked(Mark::ByHand).is_empty());
+    }
+
+    #[test]
+    fn unknown_figures_sort_last_and_equal_ones_keep_their_order() {
+        let all = Filter::default();
+        assert_eq!(listed(&all, Sort::Certain), [0, 3, 2, 1, 4, 5]);
+        assert_eq!(listed(&all, Sort::Uncertain), [1, 2, 0, 3, 4, 5]);
+        assert_eq!(listed(&all, Sort::Label), [0, 5, 1, 3, 2, 4]);
+        assert_eq!(listed(&all, Sort::Drift), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn images_from_elsewhere_keep_the_order_given() {
+        let images = vec![ImageId(4), ImageId(1), ImageId(99)];
+        let filter = Filter {
+            only: Some(("a cell".to_owned(), images)),
+            ..Filter::default()
+        };
+        assert_eq!(listed(&filter, Sort::Natural), [4, 1]);
+    }
+
+    #[test]
+    fn a_chart_counts_what_the_other_filters_leave() {
+        let mut session = session();
+        let facts = Facts {
+            width: 720,
+            height: 840,
+            bits: 8,
+            colour: false,
+            content: [0; 32],
+            bytes: 1,
+        };
+        session.add_facts(vec![
+            (ImageId(0), Ok(facts)),
+            (ImageId(1), Err("broken".to_owned())),
+        ]);
+        let mut filter = Filter::default();
+        filter.labels.insert(LabelChoice::Class(ClassId(0)));
+        let counts = count(&session, &predictions(), &filter);
+        let labels: Vec<usize> = counts.labels.iter().map(|(_, n)| *n).collect();
+        // good, bad, drift, regular, none: the filter by label does not count in its own chart.
+        assert_eq!(labels, [2, 2, 0, 0, 2]);
+        assert_eq!(counts.sizes, [((720, 840), 1)]);
+        let crossed = counts.crossed.expect("two columns");
+        assert_eq!(crossed.rows, ["Die01", "Die02", "Die03"]);
+        assert_eq!(crossed.columns, ["2003", "2005"]);
+        assert_eq!(crossed.counts, [[1, 0], [0, 0], [0, 1]]);
+        assert!(session.has_problem(ImageId(1)));
     }
 }

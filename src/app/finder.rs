@@ -61,7 +61,10 @@ impl Finder {
                         }
                         ui.add_space(4.0);
                         let height = (room.height() - 220.0).clamp(60.0, 420.0);
-                        ScrollArea::vertical().max_height(height).show(ui, |ui| {
+                        let area = ScrollArea::vertical()
+                            .max_height(height)
+                            .min_scrolled_height(height);
+                        area.show(ui, |ui| {
                             ui.spacing_mut().item_spacing.y = 0.0;
                             for (index, action) in found.iter().enumerate() {
                                 let on = index == self.chosen;

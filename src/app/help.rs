@@ -27,7 +27,11 @@ pub fn ui(ctx: &egui::Context, palette: &Palette, keys: &Keymap) -> bool {
                 });
                 ui.add_space(10.0);
                 let height = (room.height() - 160.0).max(60.0);
-                ScrollArea::vertical().max_height(height).show(ui, |ui| {
+                let area = ScrollArea::vertical()
+                    .max_height(height)
+                    .min_scrolled_height(height);
+                area.show(ui, |ui| {
+                    ui.spacing_mut().item_spacing = vec2(36.0, 1.0);
                     let columns = [
                         &[Group::Label][..],
                         &[Group::Move, Group::Image, Group::Gallery],

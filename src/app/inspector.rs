@@ -162,7 +162,9 @@ fn about(ui: &mut Ui, cx: &ViewContext<'_>, image: ImageId) {
     let classes = cx.session.classes();
     section(ui, p, "Image");
     ui.spacing_mut().item_spacing.y = 2.0;
-    value_row(ui, p, "file", entry.key.clone()).on_hover_text(entry.path.display().to_string());
+    ui.spacing_mut().interact_size.y = 17.0;
+    value_row(ui, p, "file", middle(&entry.key, 22))
+        .on_hover_text(entry.path.display().to_string());
     value_row(ui, p, "split", cx.session.split(image).name());
     if !cx.blind {
         let file = entry.label.map_or("none", |class| classes.name(class));
@@ -196,6 +198,18 @@ fn about(ui: &mut Ui, cx: &ViewContext<'_>, image: ImageId) {
     }
     ui.spacing_mut().item_spacing.y = 6.0;
     ui.add_space(12.0);
+}
+
+/// A long name with its middle left out: what tells files apart stands at both ends.
+fn middle(name: &str, most: usize) -> String {
+    let letters: Vec<char> = name.chars().collect();
+    if letters.len() <= most {
+        return name.to_owned();
+    }
+    let (head, tail) = (most / 2, most - most / 2 - 1);
+    let head: String = letters[..head].iter().collect();
+    let tail: String = letters[letters.len() - tail..].iter().collect();
+    format!("{head}…{tail}")
 }
 
 fn neighbours(ui: &mut Ui, cx: &ViewContext<'_>, image: ImageId) {
@@ -255,7 +269,8 @@ fn history(ui: &mut Ui, cx: &ViewContext<'_>, image: ImageId) {
     if events.is_empty() {
         ui.weak("no label by hand yet");
     }
-    ui.spacing_mut().item_spacing.y = 3.0;
+    ui.spacing_mut().item_spacing.y = 2.0;
+    ui.spacing_mut().interact_size.y = 16.0;
     for event in events.iter().rev().take(30) {
         let what = words(event, cx);
         ui.horizontal(|ui| {
@@ -312,4 +327,17 @@ fn words(event: &Event, cx: &ViewContext<'_>) -> String {
         (Kind::Label, None) => "label taken away".to_owned(),
     };
     format!("{what}{source}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_keep_both_ends() {
+        assert_eq!(middle("short.png", 22), "short.png");
+        let text = middle("46d1863e8717d64c6651fc0b.png", 11);
+        assert_eq!(text, "46d18…0b.png".replace("0b.png", "b.png"));
+        assert_eq!(text.chars().count(), 11);
+    }
 }

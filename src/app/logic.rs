@@ -443,7 +443,7 @@ impl App {
             return Availability::default();
         };
         let image = match self.view {
-            View::Browse => w.browse.current().is_some() || !w.browse.targets().is_empty(),
+            View::Browse => w.browse.has_targets(),
             View::Label => w.walk.current().is_some(),
             View::Drift => w.inspected.is_some() || !w.drift_view.selection().is_empty(),
             View::Train | View::Review => w.inspected.is_some(),

@@ -43,6 +43,8 @@ pub enum Wanted {
 struct Large {
     pixels: Arc<Gray>,
     texture: Option<(TextureHandle, Levels)>,
+    /// What the contrast thread was last asked for.
+    ordered: Option<Levels>,
     used: u64,
 }
 
@@ -119,13 +121,6 @@ impl Textures {
         }
     }
 
-    /// The pixels of a large image, if they are here.
-    #[must_use]
-    pub fn pixels(&self, image: ImageId) -> Option<Arc<Gray>> {
-        let inner = self.inner.borrow();
-        inner.large.get(&image).map(|large| large.pixels.clone())
-    }
-
     /// Why an image cannot be shown, if that is known.
     #[must_use]
     pub fn failure(&self, image: ImageId) -> Option<String> {
@@ -161,16 +156,14 @@ impl Textures {
     pub fn add_large(&self, image: ImageId, pixels: Arc<Gray>) {
         let inner = &mut *self.inner.borrow_mut();
         let used = inner.frame;
-        inner.developer.develop(image, &pixels, inner.levels);
-        let texture = None;
-        inner.large.insert(
-            image,
-            Large {
-                pixels,
-                texture,
-                used,
-            },
-        );
+        let large = Large {
+            pixels,
+            texture: None,
+            ordered: None,
+            used,
+        };
+        inner.large.insert(image, large);
+        inner.want_large(image);
         while inner.large.len() > LARGE_KEPT {
             let oldest = inner.large.iter().min_by_key(|(id, l)| (l.used, **id));
             let Some(oldest) = oldest.map(|(id, _)| *id) else {
@@ -224,9 +217,13 @@ impl Inner {
         match self.large.get_mut(&image) {
             Some(large) => {
                 large.used = frame;
-                let stale = |(_, at): &(TextureHandle, Levels)| *at != self.levels;
-                if large.texture.as_ref().is_some_and(stale) {
-                    self.developer.develop(image, &large.pixels, self.levels);
+                let at = large.texture.as_ref().map(|(_, at)| *at);
+                // An order that the thread had no room for is given again with the next frame.
+                if at != Some(self.levels)
+                    && large.ordered != Some(self.levels)
+                    && self.developer.develop(image, &large.pixels, self.levels)
+                {
+                    large.ordered = Some(self.levels);
                 }
             }
             None if self.failed.contains_key(&image) || self.large_wanted.contains(&image) => {}

@@ -104,11 +104,19 @@ impl App {
                     )
                     .on_hover_text(w.path.display().to_string());
                     ui.add_space(4.0);
-                    match view {
-                        View::Browse => w.browse.toolbar(ui, &cx),
-                        View::Label => w.label.toolbar(ui, &cx, &w.walk),
-                        View::Train | View::Review | View::Drift => {}
-                    }
+                    // Many columns make many chips: they scroll, the buttons on the right stay.
+                    let right = if view == View::Label { 300.0 } else { 170.0 };
+                    let room = (ui.available_width() - right).max(20.0);
+                    egui::ScrollArea::horizontal()
+                        .max_width(room)
+                        .scroll_bar_visibility(egui::scroll_area::ScrollBarVisibility::AlwaysHidden)
+                        .show(ui, |ui| {
+                            ui.horizontal_centered(|ui| match view {
+                                View::Browse => w.browse.toolbar(ui, &cx),
+                                View::Label => w.label.toolbar(ui, &cx, &w.walk),
+                                View::Train | View::Review | View::Drift => {}
+                            });
+                        });
                     ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
                         toolbar_right(ui, &cx, view);
                     });
@@ -125,7 +133,11 @@ impl App {
                 .frame(frame)
                 .show(ui, |ui| inspector::ui(ui, &cx));
         }
-        let frame = Frame::new().fill(palette.background);
+        let margin = match view {
+            View::Browse | View::Label => Margin::ZERO,
+            View::Train | View::Review | View::Drift => Margin::symmetric(16, 12),
+        };
+        let frame = Frame::new().fill(palette.background).inner_margin(margin);
         CentralPanel::default()
             .frame(frame)
             .show(ui, |ui| match view {

@@ -22,7 +22,7 @@ use crate::jobs::StopReason;
 use crate::labels::Current;
 use crate::project::Snapshot;
 use crate::training::TrainEvent;
-use crate::workflows::{DriftResult, DriftSession, Review, RunSummary};
+use crate::workflows::{DriftResult, DriftSession, Review, RunSummary, SubmitSummary};
 
 /// What a scan hands over at a time.
 pub type FactsBatch = Vec<(ImageId, Result<Facts, String>)>;
@@ -96,7 +96,7 @@ pub struct Workspace {
     /// Looks up neighbours.
     pub neighbours_job: Slot<(), (ImageId, Vec<(ImageId, f32)>)>,
     /// Writes the submission.
-    pub submit_job: Slot<(), (PathBuf, usize)>,
+    pub submit_job: Slot<(), SubmitSummary>,
 }
 
 impl Workspace {

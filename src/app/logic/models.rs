@@ -1,7 +1,7 @@
 //! Training, predictions, review and the drift model: starting their jobs and taking in what they say.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::super::App;
@@ -463,9 +463,9 @@ impl App {
                     run,
                     threshold: f64::from(threshold),
                     use_hand_labels: false,
-                    out: out.clone(),
+                    out,
                 };
-                workflows::submit(&snapshot, &request, ctx).map(|summary| (out, summary.rows))
+                workflows::submit(&snapshot, &request, ctx)
             },
         );
         self.started(outcome);
@@ -476,9 +476,12 @@ impl App {
             return;
         };
         match w.submit_job.try_end() {
-            Some(End::Done((out, rows))) => {
-                let text = format!("Wrote {rows} rows to {}.", Path::new(&out).display());
+            Some(End::Done(summary)) => {
+                let text = format!("Wrote {} rows to {}.", summary.rows, summary.file.display());
                 self.toasts.add(Level::Good, text);
+                for warning in summary.warnings {
+                    self.toasts.add(Level::Warning, warning);
+                }
             }
             Some(End::Failed(sentence)) => self.toasts.add(Level::Error, sentence),
             Some(End::Cancelled) | None => {}

@@ -68,7 +68,7 @@ pub(super) struct Developed {
     pub picture: ColorImage,
 }
 
-/// The thread. Orders that cannot be taken at once are dropped: whoever paints asks again.
+/// The thread. It takes a few orders ahead and no more.
 pub(super) struct Developer {
     orders: channel::Sender<Order>,
     done: channel::Receiver<Developed>,
@@ -100,14 +100,14 @@ impl Developer {
         Ok(Self { orders, done })
     }
 
-    pub fn develop(&self, image: ImageId, pixels: &Arc<Gray>, levels: Levels) {
+    /// Orders an image; false if there is no room for the order now.
+    pub fn develop(&self, image: ImageId, pixels: &Arc<Gray>, levels: Levels) -> bool {
         let order = Order {
             image,
             pixels: pixels.clone(),
             levels,
         };
-        // Full: the same wish comes again with the next frame.
-        drop(self.orders.try_send(order));
+        self.orders.try_send(order).is_ok()
     }
 
     pub fn try_next(&self) -> Option<Developed> {

@@ -95,6 +95,12 @@ impl BrowseView {
         listed.filter(|i| self.selected.contains(i)).collect()
     }
 
+    /// Whether keys have anything to act on.
+    #[must_use]
+    pub fn has_targets(&self) -> bool {
+        !self.selected.is_empty() || self.current().is_some()
+    }
+
     /// The image at the cursor.
     #[must_use]
     pub fn current(&self) -> Option<ImageId> {
@@ -215,7 +221,7 @@ impl BrowseView {
     /// The row of filters in the window's toolbar.
     pub fn toolbar(&mut self, ui: &mut Ui, cx: &ViewContext<'_>) {
         let focus = std::mem::take(&mut self.focus_search);
-        filters::toolbar(ui, cx, &mut self.filter, focus);
+        filters::toolbar(ui, cx, &self.counts.groups, &mut self.filter, focus);
     }
 
     fn refresh(&mut self, ui: &Ui, cx: &ViewContext<'_>) {
@@ -307,6 +313,7 @@ impl BrowseView {
             self.scale_tiles(1.25);
         }
         ui.spacing_mut().slider_width = 76.0;
+        ui.spacing_mut().interact_size.y = 15.0;
         let slider = egui::Slider::new(&mut self.tile, TILE)
             .logarithmic(true)
             .show_value(false);

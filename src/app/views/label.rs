@@ -66,12 +66,6 @@ impl LabelView {
         self.levels = Levels::default();
     }
 
-    /// Brightness and contrast now; they stay from image to image.
-    #[must_use]
-    pub fn levels(&self) -> Levels {
-        self.levels
-    }
-
     /// What the toolbar shows for this view.
     pub fn toolbar(&mut self, ui: &mut Ui, cx: &ViewContext<'_>, walk: &Walk) {
         let p = cx.palette;
@@ -247,6 +241,7 @@ impl LabelView {
                 .show(ui, |ui| {
                     ui.spacing_mut().item_spacing.x = 6.0;
                     ui.spacing_mut().slider_width = 62.0;
+                    ui.spacing_mut().interact_size.y = 15.0;
                     if icon_button(ui, p, Icon::ZoomFit, "Fit or 100 % (Z)", false).clicked() {
                         self.stage.toggle();
                     }

@@ -30,6 +30,7 @@ pub fn number(text: impl Into<String>) -> RichText {
 pub fn value_row(ui: &mut Ui, palette: &Palette, name: &str, value: impl Into<String>) -> Response {
     ui.horizontal(|ui| {
         let height = 17.0;
+        ui.spacing_mut().interact_size.y = height;
         let width = (ui.available_width() * 0.38).clamp(60.0, 110.0);
         ui.allocate_ui_with_layout(
             vec2(width, height),
@@ -160,7 +161,7 @@ pub fn icon_button(
         ui.painter().rect_filled(rect, 6.0, palette.raised);
     }
     let tint = match (ui.is_enabled(), active, response.hovered()) {
-        (false, ..) => palette.line,
+        (false, ..) => palette.muted,
         (true, true, _) => palette.accent,
         (true, false, true) => palette.text,
         (true, false, false) => palette.muted,

@@ -5,13 +5,19 @@ use std::collections::BTreeSet;
 use egui::{Popup, PopupCloseBehavior, RichText, ScrollArea, Ui};
 
 use crate::app::context::ViewContext;
-use crate::app::filter::{self, Filter, LabelChoice, Mark};
+use crate::app::filter::{Filter, LabelChoice, Mark};
 use crate::app::icons::Icon;
 use crate::app::widgets::{chip, icon_button, swatch};
 use crate::domain::Split;
 
 /// Paints the chips; each opens a list of choices.
-pub(super) fn toolbar(ui: &mut Ui, cx: &ViewContext<'_>, filter: &mut Filter, focus: bool) {
+pub(super) fn toolbar(
+    ui: &mut Ui,
+    cx: &ViewContext<'_>,
+    groups: &[(usize, Vec<String>)],
+    filter: &mut Filter,
+    focus: bool,
+) {
     ui.spacing_mut().item_spacing.x = 6.0;
     if let Some((title, images)) = &filter.only {
         let text = format!("{title} ({})", images.len());
@@ -47,19 +53,17 @@ pub(super) fn toolbar(ui: &mut Ui, cx: &ViewContext<'_>, filter: &mut Filter, fo
             }
         });
     }
-    for (column, name) in cx.session.manifest().columns.iter().enumerate() {
-        let Some(values) = filter::values(cx.session, column) else {
-            continue;
-        };
-        let mut chosen = filter.columns.remove(&column).unwrap_or_default();
+    for (column, values) in groups {
+        let name = &cx.session.manifest().columns[*column];
+        let mut chosen = filter.columns.remove(column).unwrap_or_default();
         choices(ui, cx, name, &mut chosen, |ui, chosen| {
-            for value in &values {
+            for value in values {
                 let text = if value.is_empty() { "(empty)" } else { value };
                 toggle(ui, chosen, value.clone(), text);
             }
         });
         if !chosen.is_empty() {
-            filter.columns.insert(column, chosen);
+            filter.columns.insert(*column, chosen);
         }
     }
     choices(ui, cx, "more", &mut filter.marks, |ui, chosen| {
