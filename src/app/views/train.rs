@@ -413,7 +413,7 @@ impl TrainView {
                 &format!("The training ended without a result. {why}"),
             );
         }
-        let rects = parts::row(ui, 196.0, &[3.0, 3.0, 2.2]);
+        let rects = parts::row(ui, 214.0, &[3.0, 3.0, 2.2]);
         loss(ui, cx, train, rects[0]);
         macro_f1(ui, cx, train, rects[1]);
         match &train.report {

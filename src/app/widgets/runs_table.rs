@@ -103,11 +103,13 @@ fn cells(row: &mut TableRow<'_, '_>, palette: &Palette, run: &RunSummary) {
 
 /// `2026-03-04T13:20:05+01:00` as `2026-03-04 13:20`; anything else as it is.
 fn created(text: &str) -> String {
-    match text.split_once('T') {
-        Some((day, time)) if time.len() >= 5 && time.is_char_boundary(5) => {
-            format!("{day} {}", &time[..5])
-        }
-        _ => text.to_owned(),
+    let minutes = text
+        .split_once('T')
+        .and_then(|(day, time)| Some((day, time.get(..5)?)))
+        .filter(|(_, time)| time.bytes().all(|b| b.is_ascii_digit() || b == b':'));
+    match minutes {
+        Some((day, time)) => format!("{day} {time}"),
+        None => text.to_owned(),
     }
 }
 
