@@ -2,19 +2,19 @@
 
 use std::process::ExitCode;
 
-use driftscope::cli::{self, OpenRequest};
+use driftscope::{cli, workflows::OpenRequest};
 
 fn main() -> ExitCode {
     cli::main(open_window)
 }
 
 #[cfg(feature = "gui")]
-fn open_window(request: OpenRequest) -> anyhow::Result<()> {
-    Ok(driftscope::app::run(request.path.as_deref())?)
+fn open_window(request: Option<OpenRequest>) -> anyhow::Result<()> {
+    Ok(driftscope::app::run(request)?)
 }
 
 #[cfg(not(feature = "gui"))]
-fn open_window(_: OpenRequest) -> anyhow::Result<()> {
+fn open_window(_: Option<OpenRequest>) -> anyhow::Result<()> {
     anyhow::bail!(
         "this is the headless program, without a window; see `driftscope --help` for its commands"
     )

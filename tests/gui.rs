@@ -72,7 +72,7 @@ impl Window {
             .as_ref()
             .unwrap()
             .commands()
-            .send(Command::Open(path));
+            .send(Command::Open(path.into()));
         let mut window = Self { harness, folder };
         window.until("opened", |app| {
             app.session().is_some() || !app.notices().is_empty()

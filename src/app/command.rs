@@ -14,6 +14,7 @@ use crate::domain::{ClassId, ImageId, Label, Split};
 use crate::labels::Source;
 use crate::queue::Strategy;
 use crate::training::Plan;
+use crate::workflows::OpenRequest;
 
 /// The five views of the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -529,7 +530,7 @@ pub enum Command {
     /// From the table.
     Act(Action),
     /// Open a folder, a CSV or a project.
-    Open(PathBuf),
+    Open(OpenRequest),
     /// A file dialog was answered.
     Picked(Pick, PathBuf),
     /// Give these images a label, or take it away: one step of undo. They stay where they are.

@@ -107,7 +107,6 @@ icons! {
 
 impl Icon {
     /// The icon, `size` points wide and high.
-    #[must_use]
     pub fn image(self, size: f32, tint: Color32) -> Image<'static> {
         Image::new(self.source())
             .fit_to_exact_size(Vec2::splat(size))

@@ -6,7 +6,7 @@ mod models;
 mod queues;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use egui::Event;
@@ -20,12 +20,11 @@ use super::start;
 use super::textures::Textures;
 use super::toasts::Level;
 use super::workspace::Workspace;
-use crate::dataset::OpenOptions;
 use crate::domain::ImageId;
 use crate::imaging::{Loader, ThumbnailStore};
 use crate::labels::Current;
 use crate::project::{Project, Snapshot};
-use crate::workflows;
+use crate::workflows::{self, OpenRequest};
 
 /// A freshly opened project and what of it was prepared on the thread.
 pub(super) struct Opened {
@@ -93,7 +92,7 @@ impl App {
             self.start_opening();
             return;
         };
-        let path = self.opening.take().unwrap_or_default();
+        let path = self.opening.take().unwrap_or_default().path;
         match end {
             End::Done(opened) => match self.take_in(&path, opened) {
                 Ok(workspace) => {
@@ -270,7 +269,7 @@ impl App {
     fn read_drops(&mut self, ctx: &egui::Context) {
         let dropped = ctx.input(|i| i.raw.dropped_files.first().map(|f| f.path().to_owned()));
         if let Some(path) = dropped {
-            self.commands.send(Command::Open(path));
+            self.commands.send(Command::Open(path.into()));
         }
     }
 
@@ -317,7 +316,7 @@ impl App {
     fn carry_out(&mut self, command: Command) {
         match command {
             Command::Act(action) => self.act(action),
-            Command::Open(path) => self.open(path),
+            Command::Open(request) => self.open(request),
             Command::Picked(pick, path) => self.picked(pick, path),
             Command::GiveLabel {
                 images,
@@ -388,7 +387,7 @@ impl App {
         }
     }
 
-    fn open(&mut self, path: PathBuf) {
+    fn open(&mut self, request: OpenRequest) {
         if self.opening.is_some() {
             self.toasts
                 .add(Level::Warning, "A data set is being opened already.");
@@ -396,7 +395,7 @@ impl App {
         }
         self.close_workspace();
         self.start.error = None;
-        self.opening = Some(path);
+        self.opening = Some(request);
         self.start_opening();
     }
 
@@ -411,14 +410,14 @@ impl App {
             }
             self.parting = None;
         }
-        let Some(path) = self.opening.clone().filter(|_| !self.open.is_running()) else {
+        let Some(request) = self.opening.clone().filter(|_| !self.open.is_running()) else {
             return;
         };
-        let title = format!("opening {}", start::short(&path));
+        let title = format!("opening {}", start::short(&request.path));
         let started = self
             .open
             .start(&mut self.numbers, &title, false, &self.wake, move |_, _| {
-                let project = workflows::open(&path, &OpenOptions::default(), None)?;
+                let project = workflows::open(&request)?;
                 Ok(Opened::new(project))
             });
         if let Err(sentence) = started {

@@ -27,7 +27,7 @@ pub mod walk;
 pub mod widgets;
 mod workspace;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use self::background::{Numbers, Slot};
@@ -41,6 +41,7 @@ use self::start::Start;
 use self::toasts::{Level, Toasts};
 use self::workspace::Workspace;
 use crate::jobs::Wake;
+use crate::workflows::OpenRequest;
 
 /// The whole window. Owns all state; only `logic` changes it.
 pub struct App {
@@ -54,7 +55,7 @@ pub struct App {
     keymap: Keymap,
     view: View,
     start: Start,
-    opening: Option<PathBuf>,
+    opening: Option<OpenRequest>,
     open: Slot<(), Opened>,
     save_settings: Slot<(), ()>,
     numbers: Numbers,
@@ -177,11 +178,11 @@ impl eframe::App for App {
 )]
 pub struct WindowError(String);
 
-/// Opens the window, with the data set at `path` if one is given, and returns when it is closed.
+/// Opens the window, with the data set of `request` if there is one, and returns when it is closed.
 ///
 /// # Errors
 /// [`WindowError`] where there is no display, or no way to draw on it.
-pub fn run(path: Option<&Path>) -> Result<(), WindowError> {
+pub fn run(request: Option<OpenRequest>) -> Result<(), WindowError> {
     let viewport = egui::ViewportBuilder::default()
         .with_title("Driftscope")
         .with_app_id("driftscope")
@@ -191,14 +192,13 @@ pub fn run(path: Option<&Path>) -> Result<(), WindowError> {
         viewport,
         ..eframe::NativeOptions::default()
     };
-    let path = path.map(Path::to_owned);
     eframe::run_native(
         "driftscope",
         options,
         Box::new(|creation| {
             let app = App::new(&creation.egui_ctx, Settings::default_path());
-            if let Some(path) = path {
-                app.commands.send(Command::Open(path));
+            if let Some(request) = request {
+                app.commands.send(Command::Open(request));
             }
             Ok(Box::new(app))
         }),

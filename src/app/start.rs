@@ -90,7 +90,7 @@ impl Start {
                 && ui.input(|i| i.key_pressed(egui::Key::Enter))
                 && !self.path.trim().is_empty()
             {
-                commands.send(Command::Open(PathBuf::from(self.path.trim())));
+                commands.send(Command::Open(PathBuf::from(self.path.trim()).into()));
             }
         });
         if let Some(error) = &self.error {
@@ -164,7 +164,7 @@ fn recent_row(ui: &mut Ui, palette: &Palette, commands: &CommandSender, path: &P
         );
     });
     if response.clicked() {
-        commands.send(Command::Open(path.to_owned()));
+        commands.send(Command::Open(path.to_owned().into()));
     }
 }
 

@@ -50,7 +50,7 @@ impl App {
                     palette,
                     &self.commands,
                     &self.settings.recent,
-                    self.opening.as_deref(),
+                    self.opening.as_ref().map(|request| request.path.as_path()),
                 );
             });
         }

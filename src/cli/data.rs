@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use serde_json::json;
 
 use crate::dataset::sample::SampleSpec;
-use crate::workflows::{self, ExportFormat, Project};
+use crate::workflows::{self, ExportFormat, OpenRequest, Project};
 
 use super::args::{BenchArgs, DataArgs, LabelCommand, SampleArgs};
 use super::output::{Bar, Output};
@@ -17,7 +17,11 @@ const PROBLEMS_SHOWN: usize = 20;
 /// Opens a project and says what was detected.
 pub fn project(args: &DataArgs, output: &Output) -> Result<Project> {
     let how = &args.how;
-    let project = workflows::open(&args.path, &how.options(), how.project.as_deref())?;
+    let project = workflows::open(&OpenRequest {
+        path: args.path.clone(),
+        options: how.options(),
+        project_dir: how.project.clone(),
+    })?;
     output.say(&project.manifest.statement);
     if let Some(reason) = project.read_only() {
         output.warn(reason);

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use serde_json::json;
 
 use crate::training::Plan;
-use crate::workflows::{self, OpenOptions, SubmitRequest, TrainRequest};
+use crate::workflows::{self, OpenRequest, SubmitRequest, TrainRequest};
 
 use super::args::DemoArgs;
 use super::drift::{refit, say_quality, say_submission};
@@ -23,8 +23,11 @@ pub fn demo(args: &DemoArgs, output: &Output) -> Result<()> {
     let step = |n: usize, what: &str| output.say(&format!("\n{n}  {what}"));
 
     step(1, "Open the data set");
-    let options = OpenOptions::default();
-    let mut project = workflows::open(&args.path, &options, args.project.as_deref())?;
+    let mut project = workflows::open(&OpenRequest {
+        path: args.path.clone(),
+        project_dir: args.project.clone(),
+        ..OpenRequest::default()
+    })?;
     output.say(&project.manifest.statement);
     if let Some(reason) = project.read_only() {
         bail!("the demo has to label images, and {reason}");

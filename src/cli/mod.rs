@@ -10,30 +10,19 @@ mod output;
 #[cfg(feature = "torch")]
 mod runs;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use args::{Args, Command};
 use output::Output;
 
-use crate::workflows::OpenOptions;
-
-/// What `driftscope open` was asked to open.
-#[derive(Clone, Debug, Default)]
-pub struct OpenRequest {
-    /// A project folder, a data set folder, or a CSV; the start screen when not given.
-    pub path: Option<PathBuf>,
-    /// How to read a CSV.
-    pub options: OpenOptions,
-    /// Where to keep the project, if not in its usual place.
-    pub project: Option<PathBuf>,
-}
+use crate::workflows::OpenRequest;
 
 /// Runs the program on the process's own arguments and returns its exit code: 0 done, 1 failed, 2 bad
 /// usage. `open_window` shows the workbench until the user closes it.
 #[must_use]
-pub fn main(open_window: fn(OpenRequest) -> anyhow::Result<()>) -> ExitCode {
+pub fn main(open_window: fn(Option<OpenRequest>) -> anyhow::Result<()>) -> ExitCode {
     let args = Args::parse();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
@@ -53,14 +42,14 @@ pub fn main(open_window: fn(OpenRequest) -> anyhow::Result<()>) -> ExitCode {
 fn dispatch(
     command: Command,
     output: &Output,
-    open_window: fn(OpenRequest) -> anyhow::Result<()>,
+    open_window: fn(Option<OpenRequest>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     match command {
-        Command::Open(args) => open_window(OpenRequest {
+        Command::Open(args) => open_window(args.path.map(|path| OpenRequest {
+            path,
             options: args.how.options(),
-            path: args.path,
-            project: args.how.project,
-        }),
+            project_dir: args.how.project,
+        })),
         Command::Sample(args) => data::sample(&args, output),
         Command::Info(args) => data::info(&args, output),
         Command::Label(args) => data::label(args, output),

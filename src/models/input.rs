@@ -6,7 +6,6 @@ use tch::{Device, Kind, Tensor};
 ///
 /// # Panics
 /// When an image is not of that size.
-#[must_use]
 pub fn stack<'a>(
     images: impl ExactSizeIterator<Item = &'a [u8]>,
     size: u32,

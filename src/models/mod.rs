@@ -194,19 +194,16 @@ impl Model {
     }
 
     /// Embeddings `[batch, embedding_dim]` of images `[batch, 1, size, size]` in `0..=1`.
-    #[must_use]
     pub fn embed(&self, images: &Tensor, train: bool) -> Tensor {
         self.network.embed(images, train)
     }
 
     /// Logits `[batch, classes]` of embeddings.
-    #[must_use]
     pub fn head(&self, embeddings: &Tensor) -> Tensor {
         self.network.head(embeddings)
     }
 
     /// Logits `[batch, classes]` of images `[batch, 1, size, size]` in `0..=1`.
-    #[must_use]
     pub fn forward(&self, images: &Tensor, train: bool) -> Tensor {
         self.head(&self.embed(images, train))
     }

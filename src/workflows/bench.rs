@@ -17,7 +17,7 @@ use crate::labels::{Change, Source};
 use crate::project::{Project, Snapshot};
 use crate::storage::{StorageError, create_dir};
 
-use super::{OpenOptions, WorkflowError, open, open_thumbnails, sample, scan};
+use super::{OpenRequest, WorkflowError, open, open_thumbnails, sample, scan};
 
 /// Labels given in `bench label`.
 const LABELS: usize = 400;
@@ -154,7 +154,11 @@ fn made_data(scratch: &Path, context: &JobContext) -> Result<PathBuf, WorkflowEr
 }
 
 fn project(data: &Path, place: &Path) -> Result<Project, WorkflowError> {
-    open(data, &OpenOptions::default(), Some(place))
+    open(&OpenRequest {
+        path: data.to_owned(),
+        project_dir: Some(place.to_owned()),
+        ..OpenRequest::default()
+    })
 }
 
 /// Opening with nothing known, then with a warm cache, until every image can be listed and drawn.

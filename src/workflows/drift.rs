@@ -103,7 +103,7 @@ pub fn prepare_drift(
     wanted.dedup();
     let mut found: HashMap<ImageId, EmbeddedImage> = HashMap::with_capacity(wanted.len());
     let failed = embed(snapshot, &run, &wanted, context, &mut |rows| {
-        found.extend(rows)
+        found.extend(rows);
     })?;
     candidates.retain(|id| found.contains_key(id));
     if candidates.is_empty() {

@@ -42,21 +42,38 @@ pub use train::{TrainRequest, train};
 pub use crate::dataset::OpenOptions;
 pub use crate::project::{Project, Snapshot};
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::dataset::sample::{SampleSpec, SampleSummary};
 
-/// Opens the project at `path`: a project folder, a data set folder, or a CSV. `project_dir` overrides
-/// where the project is kept.
+/// What to open and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenRequest {
+    /// A project folder, a data set folder, or a CSV.
+    pub path: PathBuf,
+    /// How to read a CSV.
+    pub options: OpenOptions,
+    /// Where to keep the project, if not in its usual place.
+    pub project_dir: Option<PathBuf>,
+}
+
+impl From<PathBuf> for OpenRequest {
+    /// Opens `path` in the usual way.
+    fn from(path: PathBuf) -> Self {
+        Self {
+            path,
+            ..Self::default()
+        }
+    }
+}
+
+/// Opens the project that `request` names.
 ///
 /// # Errors
 /// [`WorkflowError::Project`].
-pub fn open(
-    path: &Path,
-    options: &OpenOptions,
-    project_dir: Option<&Path>,
-) -> Result<Project, WorkflowError> {
-    Ok(Project::open(path, options, project_dir)?)
+pub fn open(request: &OpenRequest) -> Result<Project, WorkflowError> {
+    let project_dir = request.project_dir.as_deref();
+    Ok(Project::open(&request.path, &request.options, project_dir)?)
 }
 
 /// Writes a made data set into `out`. `progress` gets images done and in all, and stops it with `false`.

@@ -149,7 +149,7 @@ impl App {
 
     pub(super) fn picked(&mut self, pick: Pick, path: PathBuf) {
         let order = match pick {
-            Pick::Folder | Pick::Csv => return self.open(path),
+            Pick::Folder | Pick::Csv => return self.open(path.into()),
             Pick::ImportLabels => Order::Import(path),
             Pick::ExportLabels => Order::Export {
                 file: path,

@@ -140,7 +140,7 @@ impl DriftState {
                     self.phase = DriftPhase::Fitting;
                 }
             }
-            DriftEvent::Fitted { result, rerank } => self.fitted(result, rerank),
+            DriftEvent::Fitted { result, rerank } => self.fitted(&result, rerank),
             DriftEvent::Labelled(labels) => {
                 self.labels_since_order += labels.len();
                 for (image, label) in labels {
@@ -155,13 +155,13 @@ impl DriftState {
         }
     }
 
-    fn fitted(&mut self, result: Arc<DriftResult>, rerank: bool) {
+    fn fitted(&mut self, result: &Arc<DriftResult>, rerank: bool) {
         self.phase = DriftPhase::Ready;
-        if let Some(before) = self.result.replace(Arc::clone(&result)) {
+        if let Some(before) = self.result.replace(Arc::clone(result)) {
             self.history.push(before);
         }
         // Whatever is older than the one fit that is compared with is of no use any more.
-        let enough = labels_of(&result).saturating_sub(LOOK_BACK);
+        let enough = labels_of(result).saturating_sub(LOOK_BACK);
         if let Some(base) = self.history.iter().rposition(|r| labels_of(r) <= enough) {
             self.history.drain(..base);
         }

@@ -164,7 +164,7 @@ impl Stage {
     }
 
     /// The image pixel under a point of the screen.
-    fn to_image(&self, rect: Rect, size: Vec2, point: Pos2) -> Vec2 {
+    fn to_image(self, rect: Rect, size: Vec2, point: Pos2) -> Vec2 {
         let place = self.place(rect, size);
         ((point - place.min) / place.size().max(Vec2::splat(1e-6)) * size).clamp(Vec2::ZERO, size)
     }

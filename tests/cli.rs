@@ -1,0 +1,306 @@
+//! The real binary, as a user calls it: exit codes, what goes to standard output, what is said of bad input.
+#![cfg(feature = "torch")]
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use assert_cmd::Command;
+use image::{GrayImage, Luma};
+use serde_json::Value;
+
+fn driftscope(args: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("driftscope").unwrap();
+    command.args(args);
+    command
+}
+
+fn json(args: &[&str]) -> Value {
+    let output = driftscope(args).arg("--json").assert().success();
+    serde_json::from_slice(&output.get_output().stdout).unwrap()
+}
+
+/// What a failing command says; it must exit with 1 and print nothing on standard output.
+fn complaint(args: &[&str]) -> String {
+    let output = driftscope(args).assert().failure().code(1);
+    let output = output.get_output();
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(!said.contains("panicked"), "{said}");
+    said
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Three classes of patterns that a small network tells apart, `n` images each, in class folders.
+fn patterns(root: &Path, n: u32) {
+    for (c, class) in ["bars", "dots", "plain"].iter().enumerate() {
+        fs::create_dir_all(root.join(class)).unwrap();
+        for i in 0..n {
+            let image = GrayImage::from_fn(48, 48, |x, y| {
+                let noise = ((x * 7 + y * 13 + i * 29) % 31) as u8;
+                let ink = match c {
+                    0 => (x / 6) % 2 == i % 2,
+                    1 => (x / 8) % 2 == 0 && (y / 8) % 2 == i % 2,
+                    _ => false,
+                };
+                Luma([if ink { 40 + noise } else { 180 + noise }])
+            });
+            image
+                .save(root.join(class).join(format!("{class}_{i}.png")))
+                .unwrap();
+        }
+    }
+}
+
+#[test]
+fn models_have_the_parameters_of_the_study() {
+    let models = json(&["models"]);
+    let counts: Vec<u64> = models
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["parameters"].as_u64().unwrap())
+        .collect();
+    assert_eq!(counts, [89_719_878, 43_674_886, 20_171_846]);
+    assert!(
+        models
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|m| m["input_px"] == 299)
+    );
+}
+
+#[test]
+fn bad_usage_exits_with_2() {
+    for args in [
+        &["train"][..],
+        &["nonsense"],
+        &["train", ".", "--balance", "smote"],
+    ] {
+        driftscope(args).assert().failure().code(2);
+    }
+}
+
+#[test]
+fn train_predict_evaluate_and_label_round_trip() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("data");
+    patterns(&root, 20);
+    let data = text(&root);
+    let run = folder.path().join("run");
+    let report = json(&[
+        "train",
+        data,
+        "--model",
+        "cnn03",
+        "--size",
+        "32",
+        "--epochs",
+        "12",
+        "--threads",
+        "1",
+        "--out",
+        text(&run),
+    ]);
+    assert_eq!(
+        report["classes"],
+        serde_json::json!(["bars", "dots", "plain"])
+    );
+    assert!(report["macro_f1"].as_f64().unwrap() > 0.8, "{report}");
+    assert_eq!(report["split"], "test");
+    for key in [
+        "confusion",
+        "accuracy",
+        "weighted_f1",
+        "per_class",
+        "pwa",
+        "pwa_constant",
+    ] {
+        assert!(!report[key].is_null(), "{key}");
+    }
+    for file in [
+        "plan.toml",
+        "metrics.jsonl",
+        "model.safetensors",
+        "predictions.csv",
+        "report.json",
+        "run.json",
+    ] {
+        assert!(run.join(file).is_file(), "{file}");
+    }
+    // The report can be read again, and a second training does not overwrite it.
+    assert_eq!(
+        json(&["evaluate", text(&run)])["macro_f1"],
+        report["macro_f1"]
+    );
+    assert!(complaint(&["train", data, "--out", text(&run)]).contains("not empty"));
+
+    let out = folder.path().join("predictions.csv");
+    let done = json(&["predict", text(&run), data, "--out", text(&out)]);
+    assert_eq!(done["images"], 60);
+    let rows = fs::read_to_string(&out).unwrap();
+    assert!(
+        rows.starts_with("filename,predicted,p_0,p_1,p_2\n"),
+        "{rows}"
+    );
+    assert_eq!(rows.lines().count(), 61);
+
+    // Labels in, labels out.
+    let labels = folder.path().join("labels.csv");
+    fs::write(
+        &labels,
+        "label,filename\nDrift,bars_1.png\nregular,dots_2.png\nwhat,plain_1.png\n",
+    )
+    .unwrap();
+    let imported = json(&["label", "import", data, "--from", text(&labels)]);
+    assert_eq!(
+        (&imported["read"], &imported["changed"]),
+        (&2.into(), &2.into())
+    );
+    assert_eq!(imported["problems"].as_array().unwrap().len(), 1);
+    let exported = folder.path().join("exported.csv");
+    json(&["label", "export", data, "--out", text(&exported)]);
+    let exported = fs::read_to_string(exported).unwrap();
+    assert!(exported.contains("bars_1.png,Drift"), "{exported}");
+
+    // One drift label is too few to measure by, and it is said.
+    let ranked = json(&["drift", "rank", data, "--run", text(&run), "--top", "5"]);
+    assert_eq!(ranked["ranking"].as_array().unwrap().len(), 5);
+    assert!(
+        ranked["quality"]["refused"]
+            .as_str()
+            .unwrap()
+            .contains("at least 2"),
+        "{ranked}"
+    );
+}
+
+#[test]
+fn the_loop_on_a_made_data_set_ends_in_a_submission_and_repeats_by_seed() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
+    for out in [&a, &b] {
+        let made = json(&[
+            "sample",
+            "--out",
+            text(out),
+            "--train",
+            "150",
+            "--test",
+            "40",
+            "--seed",
+            "7",
+        ]);
+        assert!(made["drift"].as_u64().unwrap() >= 2);
+    }
+    for file in ["Y_train_eVW9jym.csv", "truth.csv", "prepared_labels.csv"] {
+        assert_eq!(
+            fs::read(a.join(file)).unwrap(),
+            fs::read(b.join(file)).unwrap(),
+            "{file}"
+        );
+    }
+    assert!(complaint(&["sample", "--out", text(&a), "--train", "5"]).contains("not empty"));
+
+    let info = json(&["info", text(&a)]);
+    assert_eq!(
+        (&info["images"], &info["incoming"]),
+        (&190.into(), &40.into())
+    );
+    assert_eq!(info["layout"], "challenge");
+
+    let run = folder.path().join("run");
+    let args = ["--size", "64", "--epochs", "2", "--threads", "1"];
+    json(&[&["train", text(&a), "--out", text(&run)], &args[..]].concat());
+    // Without labels: a ranking by distance, no head, and it says so.
+    let refused = complaint(&["drift", "train", text(&a), "--run", text(&run)]);
+    assert!(refused.contains("label"), "{refused}");
+    let prepared = a.join("prepared_labels.csv");
+    json(&["label", "import", text(&a), "--from", text(&prepared)]);
+    let drift = json(&["drift", "train", text(&a), "--run", text(&run)]);
+    assert!(drift["n_drift"].as_u64().unwrap() >= 1, "{drift}");
+    let out = folder.path().join("submission.csv");
+    let submitted = json(&["submit", text(&a), "--run", text(&run), "--out", text(&out)]);
+    assert_eq!(submitted["rows"], 40);
+    let rows = fs::read_to_string(out).unwrap();
+    assert!(rows.starts_with(",filename,window,lib,Label\n0,"), "{rows}");
+}
+
+#[test]
+fn every_bad_input_is_a_sentence_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| -> PathBuf { folder.path().join(name) };
+    assert!(complaint(&["info", text(&at("missing"))]).contains("missing"));
+    fs::create_dir(at("empty")).unwrap();
+    assert!(complaint(&["info", text(&at("empty"))]).contains("empty"));
+    fs::write(at("columns.csv"), "a,b\n1,2\n").unwrap();
+    let columns = complaint(&["info", text(&at("columns.csv"))]);
+    assert!(
+        columns.contains("columns.csv") && columns.contains('a'),
+        "{columns}"
+    );
+    fs::write(at("latin.csv"), b"filename,label\nf\xfcr.png,GOOD\n").unwrap();
+    assert!(complaint(&["info", text(&at("latin.csv"))]).contains("latin.csv"));
+    assert!(complaint(&["evaluate", text(&at("empty"))]).contains("no finished training run"));
+    assert!(complaint(&["train", text(&at("missing")), "--preset", "x"]).contains("cnn03"));
+    fs::write(at("plan.toml"), "modle = 1").unwrap();
+    let plan = complaint(&["train", ".", "--plan", text(&at("plan.toml"))]);
+    assert!(
+        plan.contains("plan.toml") && plan.contains("modle"),
+        "{plan}"
+    );
+}
+
+#[test]
+fn damaged_images_are_named_and_the_rest_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("data");
+    patterns(&root, 8);
+    let whole = fs::read(root.join("bars/bars_0.png")).unwrap();
+    fs::write(root.join("bars/cut.png"), &whole[..whole.len() / 2]).unwrap();
+    fs::write(root.join("dots/nothing.png"), b"").unwrap();
+    fs::write(root.join("dots/letter.png"), "dear colleague").unwrap();
+    image::ImageBuffer::<Luma<u16>, _>::from_pixel(8, 8, Luma([40_000]))
+        .save(root.join("plain/deep.png"))
+        .unwrap();
+    image::RgbImage::new(8, 8)
+        .save(root.join("plain/colour.png"))
+        .unwrap();
+    let info = json(&["info", text(&root)]);
+    let problems: Vec<&str> = info["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| p["sentence"].as_str().unwrap())
+        .collect();
+    for file in [
+        "cut.png",
+        "nothing.png",
+        "letter.png",
+        "deep.png",
+        "colour.png",
+    ] {
+        assert!(
+            problems.iter().any(|p| p.contains(file)),
+            "{file}: {problems:?}"
+        );
+    }
+    let run = folder.path().join("run");
+    let report = json(&[
+        "train",
+        text(&root),
+        "--size",
+        "32",
+        "--epochs",
+        "1",
+        "--out",
+        text(&run),
+    ]);
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("3 images were left out"), "{warnings}");
+}
