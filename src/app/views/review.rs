@@ -84,7 +84,7 @@ impl ReviewView {
                     ui,
                     palette.muted,
                     "each on its own test split · click one to review it",
-                )
+                );
             };
             let title = if data.review.loading {
                 "Reading the run…"
@@ -223,7 +223,7 @@ impl ReviewView {
                 ui,
                 palette.muted,
                 "rows true, columns answered · click a cell",
-            )
+            );
         };
         let clicked = parts::card(ui, palette, rects[1], "Confusion", aside, |ui| {
             let space = ui.available_size() - vec2(0.0, 26.0);

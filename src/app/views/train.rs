@@ -425,7 +425,7 @@ impl TrainView {
             test_confusion(ui, cx, report, rects[0]);
             let n = count(report.n, "image");
             let aside = |ui: &mut Ui| {
-                parts::aside(ui, palette.muted, &format!("test split, read once · {n}"))
+                parts::aside(ui, palette.muted, &format!("test split, read once · {n}"));
             };
             parts::card(ui, palette, rects[1], "Report", aside, |ui| {
                 report_table(ui, palette, cx.classes, report);
@@ -449,7 +449,7 @@ impl TrainView {
                 ui,
                 palette.muted,
                 "rows true, columns answered · click a cell",
-            )
+            );
         };
         parts::card(ui, palette, rect, "Validation, live", aside, |ui| {
             let Some(matrix) = &train.confusion else {

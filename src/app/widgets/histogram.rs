@@ -91,10 +91,10 @@ pub fn histogram(
     }
     let threshold = threshold?;
     let mut moved = None;
-    if response.dragged() || response.clicked() {
-        if let Some(pointer) = response.interact_pointer_pos() {
-            moved = Some((pointer.x - plot.left()) / plot.width().max(1.0));
-        }
+    if (response.dragged() || response.clicked())
+        && let Some(pointer) = response.interact_pointer_pos()
+    {
+        moved = Some((pointer.x - plot.left()) / plot.width().max(1.0));
     }
     if response.has_focus() {
         let filter = EventFilter {
