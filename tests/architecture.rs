@@ -35,7 +35,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
         "cli",
         "domain jobs dataset labels evaluation drift queue training project workflows",
     ),
-    ("main", "app cli"),
+    ("main", "app cli workflows"),
 ];
 
 /// Crates that only some modules may name.

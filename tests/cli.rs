@@ -79,7 +79,7 @@ fn models_have_the_parameters_of_the_study() {
 fn bad_usage_exits_with_2() {
     for args in [
         &["train"][..],
-        &["nonsense"],
+        &["sample"],
         &["train", ".", "--balance", "smote"],
     ] {
         driftscope(args).assert().failure().code(2);

@@ -157,6 +157,10 @@ pub fn find(text: &str) -> Vec<Action> {
 /// How far apart the letters of `text` stand in `name`; beginnings of words are near. `None` where they
 /// do not all occur, in order.
 fn distance(text: &str, name: &str) -> Option<u32> {
+    // A word typed as it stands there beats letters picked from several.
+    if name.to_lowercase().contains(&text.trim().to_lowercase()) {
+        return Some(0);
+    }
     let name: Vec<char> = name.to_lowercase().chars().collect();
     let mut at = 0;
     let mut total = 0;
