@@ -292,7 +292,7 @@ mod tests {
     use super::*;
     use crate::imaging::testing::{png, ramp};
 
-    /// A loader over `n` PNGs `0.png`, ... whose pixels tell them apart, with its wake-ups.
+    /// A loader over `n` files `0.png`, ... whose pixels tell them apart, with its wake-ups.
     struct Bench {
         // Dropped first: until then it wakes.
         loader: Loader,
