@@ -1,6 +1,6 @@
 //! One function for each thing a user can do. The window and the command line call the same ones.
 //!
-//! The long ones take a [`Snapshot`] (plain data), a [`JobContext`] (to be watched and stopped) and a
+//! The long ones take a [`Snapshot`] (plain data), a [`JobContext`](crate::jobs::JobContext) (to be watched and stopped) and a
 //! closure for results as they come, so that they run the same in a job and in the foreground.
 
 mod bench;
