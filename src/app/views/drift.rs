@@ -71,16 +71,27 @@ impl DriftView {
         ui.add_space(GAP);
         match &data.drift.phase {
             DriftPhase::Idle => {
-                let action = Some((Icon::Layers, "Use the newest run", None));
-                let sentence = "Choose the run whose features the drift model uses.";
-                let clicked = parts::empty(
-                    ui,
-                    cx.palette,
-                    Icon::Drift,
-                    "Which network should look?",
-                    sentence,
-                    action,
-                );
+                // With a run in use there is nothing to choose, only to begin.
+                let ready = cx.why_not(Action::RetrainDrift).is_none();
+                let (title, sentence, action) = if ready {
+                    (
+                        "Nothing is ranked yet",
+                        "The run in use looks at every image once; then each label refits in milliseconds.",
+                        "Rank the images",
+                    )
+                } else {
+                    (
+                        "Which network should look?",
+                        "Choose the run whose features the drift model uses.",
+                        "Use the newest run",
+                    )
+                };
+                let action = Some((Icon::Layers, action, None));
+                let clicked = parts::empty(ui, cx.palette, Icon::Drift, title, sentence, action);
+                if clicked && ready {
+                    cx.send(Action::RetrainDrift);
+                    return;
+                }
                 if let Some(run) = data.runs.all().first().filter(|_| clicked) {
                     cx.send(Command::OpenRun(run.dir.clone()));
                 }
