@@ -285,7 +285,7 @@ pub struct DemoArgs {
     /// A made data set
     #[arg(default_value = "data/sample")]
     pub path: PathBuf,
-    /// Where to keep what the demo makes [default: a fresh folder in the data set's .driftscope]
+    /// Where to keep what the demo makes [default: .driftscope in the data set's folder]
     #[arg(long, value_name = "DIR")]
     pub project: Option<PathBuf>,
 }

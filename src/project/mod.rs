@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::dataset::{DatasetError, Manifest, OpenOptions, detect, splits};
-use crate::domain::{ImageId, Label, Split};
+use crate::domain::{CostMatrix, ImageId, Label, Split};
 use crate::labels::{Access, LabelError, Store};
 use crate::storage::StorageError;
 
@@ -91,10 +91,7 @@ impl Project {
     ) -> Result<Self, ProjectError> {
         let place = locate(path, options, project_dir)?;
         let manifest = detect(&place.dataset, &place.options)?;
-        let mut settings = place.settings;
-        if settings.cost.len() != manifest.classes.len() {
-            settings.cost = crate::domain::CostMatrix::default_for(&manifest.classes);
-        }
+        let settings = place.settings;
         let labels = Store::open(
             &place.dir.join("labels.sqlite"),
             &manifest.classes,
@@ -139,9 +136,19 @@ impl Project {
             splits: self.splits.clone(),
             hand: Arc::new(hand.map(|image| self.labels.label_of(&image.key)).collect()),
             dir: self.dir.clone(),
-            cost: self.settings.cost.clone(),
+            cost: self.cost(),
             drift_threshold: self.settings.drift_threshold,
         }
+    }
+
+    /// What mistakes cost here: as the settings say, if they say it for as many classes as there are.
+    #[must_use]
+    pub fn cost(&self) -> CostMatrix {
+        let classes = &self.manifest.classes;
+        let chosen = self.settings.cost.clone();
+        chosen
+            .filter(|cost| cost.len() == classes.len())
+            .unwrap_or_else(|| CostMatrix::default_for(classes))
     }
 
     /// Splits the labelled images anew by the settings.

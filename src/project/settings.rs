@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ProjectError;
 use crate::dataset::{Manifest, OpenOptions, splits::SplitSpec};
-use crate::domain::{ClassSet, CostMatrix};
+use crate::domain::CostMatrix;
 use crate::storage::{StorageError, atomic_write};
 
 /// Newest format this program reads and the one it writes.
@@ -31,8 +31,9 @@ pub struct Settings {
     pub split_seed: u64,
     /// Column whose groups are never split.
     pub group_by: Option<String>,
-    /// What each kind of mistake costs, rows true, columns answered, drift last.
-    pub cost: CostMatrix,
+    /// What each kind of mistake costs, rows true, columns answered, drift last; what is usual for the
+    /// classes when not given.
+    pub cost: Option<CostMatrix>,
     /// Where the images are.
     pub source: Source,
 }
@@ -93,7 +94,7 @@ impl Default for Settings {
             validation_share: split.validation,
             split_seed: split.seed,
             group_by: None,
-            cost: CostMatrix::default_for(&ClassSet::challenge()),
+            cost: None,
             source: Source::default(),
         }
     }

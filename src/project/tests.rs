@@ -92,6 +92,20 @@ fn settings_of_a_later_version_and_broken_ones_are_refused_and_left_alone() {
 }
 
 #[test]
+fn other_classes_do_not_get_the_costs_of_the_challenge() {
+    // Six classes and drift, as many as the challenge has.
+    let folder = class_folders(&["a", "b", "c", "d", "e", "f"], 1);
+    let project = open(folder.path());
+    assert_eq!(
+        project.manifest.classes.len(),
+        CostMatrix::challenge().len()
+    );
+    assert_eq!(project.snapshot().cost.max(), 10.0);
+    drop(project);
+    assert_eq!(open(folder.path()).cost().max(), 10.0);
+}
+
+#[test]
 fn a_path_that_is_not_there_leaves_no_folder_behind() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("missing");
