@@ -464,28 +464,6 @@ pub fn undersample(train: &[ImageId], labels: &[ClassId], seed: u64) -> Vec<Imag
     chosen
 }
 
-/// One weight per class, `n / (k · n_c)` as in scikit-learn's `class_weight="balanced"`: `n` labels,
-/// `n_c` of the class, `k` classes that occur. A class that does not occur weighs 0. Labels of
-/// `classes` and above are passed over.
-#[must_use]
-pub fn class_weights(labels: &[ClassId], classes: usize) -> Vec<f32> {
-    let mut counts = vec![0_usize; classes];
-    for label in labels {
-        if let Some(n) = counts.get_mut(label.index()) {
-            *n += 1;
-        }
-    }
-    let n: usize = counts.iter().sum();
-    let k = counts.iter().filter(|n_c| **n_c > 0).count();
-    counts
-        .iter()
-        .map(|n_c| match n_c {
-            0 => 0.0,
-            _ => (n as f64 / (k as f64 * *n_c as f64)) as f32,
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
@@ -696,16 +674,6 @@ mod tests {
         assert_eq!(even.len(), 12);
         assert!(even.is_sorted() && even.iter().all(|id| chosen.contains(id)));
         assert_eq!(undersample(&[], &[], 3), []);
-    }
-
-    #[test]
-    fn weights_are_scikit_learns_balanced_ones() {
-        let labels = [0, 0, 0, 2].map(ClassId);
-        let weights = class_weights(&labels, 3);
-        assert!((weights[0] - 4.0 / 6.0).abs() < 1e-6);
-        assert!((weights[1]).abs() < 1e-6);
-        assert!((weights[2] - 2.0).abs() < 1e-6);
-        assert_eq!(class_weights(&[], 2), [0.0, 0.0]);
     }
 
     proptest! {

@@ -41,6 +41,9 @@ pub struct Figure {
     /// 99th percentile, milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p99_ms: Option<f64>,
+    /// Time of the one measurement, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub took_ms: Option<f64>,
     /// Throughput.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images_per_s: Option<f64>,
@@ -51,6 +54,9 @@ impl fmt::Display for Figure {
         write!(f, "{:36} n {:>6}", self.name, self.n)?;
         if let (Some(median), Some(p99)) = (self.median_ms, self.p99_ms) {
             write!(f, "   median {median:.2} ms   p99 {p99:.2} ms")?;
+        }
+        if let Some(took) = self.took_ms {
+            write!(f, "   {took:.0} ms")?;
         }
         if let Some(rate) = self.images_per_s {
             write!(f, "   {rate:.0} images/s")?;
@@ -73,6 +79,7 @@ impl Figure {
             n,
             median_ms: at(0.5),
             p99_ms: at(0.99),
+            took_ms: None,
             images_per_s: None,
         }
     }
@@ -83,15 +90,14 @@ impl Figure {
             n,
             median_ms: None,
             p99_ms: None,
+            took_ms: None,
             images_per_s: Some(n as f64 / took.as_secs_f64()),
         }
     }
 
     fn once(name: &str, n: usize, took: Duration) -> Self {
-        let milliseconds = took.as_secs_f64() * 1000.0;
         Self {
-            median_ms: Some(milliseconds),
-            p99_ms: Some(milliseconds),
+            took_ms: Some(took.as_secs_f64() * 1000.0),
             ..Self::rate(name, n, took)
         }
     }

@@ -1,8 +1,8 @@
 //! The small parts: section heads, chips, badges, key caps, cards, rows.
 
 use egui::{
-    Align, Align2, Color32, CornerRadius, Frame, Layout, Margin, Response, RichText, Role, Sense,
-    Stroke, StrokeKind, Ui, Vec2, WidgetInfo, WidgetText, vec2,
+    Align, Align2, Color32, Layout, Response, RichText, Role, Sense, Stroke, StrokeKind, Ui, Vec2,
+    WidgetInfo, WidgetText, vec2,
 };
 
 use crate::app::command::Action;
@@ -123,28 +123,6 @@ pub fn chip(ui: &mut Ui, palette: &Palette, text: impl Into<WidgetText>, active:
     let at = Align2::CENTER_CENTER.align_size_within_rect(galley.size(), rect);
     painter.galley(at.min, galley, color);
     response
-}
-
-/// A surface for one subject, with an optional head. Cards do not stand in cards.
-pub fn card<R>(
-    ui: &mut Ui,
-    palette: &Palette,
-    head: Option<&str>,
-    add: impl FnOnce(&mut Ui) -> R,
-) -> R {
-    Frame::new()
-        .fill(palette.panel)
-        .stroke(Stroke::new(1.0, palette.line))
-        .corner_radius(CornerRadius::same(8))
-        .inner_margin(Margin::symmetric(14, 12))
-        .show(ui, |ui| {
-            if let Some(head) = head {
-                ui.label(RichText::new(head).font(theme::semibold(13.0)));
-                ui.add_space(2.0);
-            }
-            add(ui)
-        })
-        .inner
 }
 
 /// A square button with an icon. `name` is its tooltip and what a screen reader says.

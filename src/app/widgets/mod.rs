@@ -13,6 +13,6 @@ pub mod thumb_grid;
 pub mod tile;
 
 pub use basics::{
-    action_button, badge, card, chip, empty_state, icon_button, key_cap, number, primary_button,
-    section, swatch, value_row,
+    action_button, badge, chip, empty_state, icon_button, key_cap, number, primary_button, section,
+    swatch, value_row,
 };
