@@ -113,7 +113,7 @@ impl eframe::App for Measured {
                 if shown > 0 && missing == 0 {
                     let n = self.app.listed().len();
                     let took = now - self.started;
-                    self.figures.lock().push(Figure::once(
+                    self.figures.lock().push(Figure::took(
                         "startup until the gallery is usable",
                         n,
                         took,

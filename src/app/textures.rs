@@ -53,6 +53,7 @@ struct Inner {
     large: HashMap<ImageId, Large>,
     failed: HashMap<ImageId, String>,
     thumbnails_wanted: Vec<ImageId>,
+    thumbnails_soon: Vec<ImageId>,
     large_wanted: Vec<ImageId>,
     levels: Levels,
     developer: Developer,
@@ -83,6 +84,7 @@ impl Textures {
                 large: HashMap::new(),
                 failed: HashMap::new(),
                 thumbnails_wanted: Vec::new(),
+                thumbnails_soon: Vec::new(),
                 large_wanted: Vec::new(),
                 levels: Levels::default(),
                 developer: Developer::spawn(wake)?,
@@ -103,6 +105,17 @@ impl Textures {
         }
         inner.painted += usize::from(found.is_some());
         found
+    }
+
+    /// Asks for thumbnails that will be painted soon, the most urgent first.
+    pub fn prefetch_thumbnails(&self, images: impl IntoIterator<Item = ImageId>) {
+        let inner = &mut *self.inner.borrow_mut();
+        for image in images {
+            let here = inner.atlas.get(image, inner.frame).is_some();
+            if !here && !inner.failed.contains_key(&image) {
+                inner.thumbnails_soon.push(image);
+            }
+        }
     }
 
     /// The whole image at the present brightness and contrast, or `None` while it is on its way. While
@@ -146,12 +159,11 @@ impl Textures {
         inner.frame += 1;
         let large = std::mem::take(&mut inner.large_wanted);
         let thumbnails = std::mem::take(&mut inner.thumbnails_wanted);
+        let soon = std::mem::take(&mut inner.thumbnails_soon);
         inner.last_frame = (std::mem::take(&mut inner.painted), thumbnails.len());
-        large
-            .into_iter()
-            .map(Wanted::Large)
-            .chain(thumbnails.into_iter().map(Wanted::Thumbnail))
-            .collect()
+        let thumbnails = thumbnails.into_iter().chain(soon);
+        let large = large.into_iter().map(Wanted::Large);
+        large.chain(thumbnails.map(Wanted::Thumbnail)).collect()
     }
 
     /// Thumbnails that the frame before this one painted, and those it left empty because they were on

@@ -102,9 +102,17 @@ impl Figure {
         }
     }
 
-    /// One measurement over `n` images.
+    /// One measured time, with `n` images there.
     #[must_use]
-    pub fn once(name: &str, n: usize, took: Duration) -> Self {
+    pub fn took(name: &str, n: usize, took: Duration) -> Self {
+        Self {
+            took_ms: Some(took.as_secs_f64() * 1000.0),
+            ..Self::count(name, n)
+        }
+    }
+
+    /// One measured time for `n` images, and how many a second that is.
+    fn once(name: &str, n: usize, took: Duration) -> Self {
         Self {
             took_ms: Some(took.as_secs_f64() * 1000.0),
             ..Self::rate(name, n, took)

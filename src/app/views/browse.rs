@@ -55,6 +55,9 @@ pub struct BrowseView {
     per_row: usize,
 }
 
+/// Rows above and below the visible ones whose thumbnails are fetched, so that scrolling finds them there.
+const ROWS_AHEAD: usize = 3;
+
 impl BrowseView {
     /// Everything listed, nothing selected.
     #[must_use]
@@ -387,6 +390,11 @@ impl BrowseView {
                 }
             }
             ui.allocate_space(vec2(width, visible.len() as f32 * (side + GAP) - GAP));
+            let place = |row: usize| (row * self.per_row).min(self.list.len());
+            let after = place(visible.end)..place(visible.end + ROWS_AHEAD);
+            let before = place(visible.start.saturating_sub(ROWS_AHEAD))..place(visible.start);
+            let soon = self.list[after].iter().chain(&self.list[before]);
+            cx.textures.prefetch_thumbnails(soon.copied());
         });
         ui.data_mut(|data| {
             data.insert_temp(
