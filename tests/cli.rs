@@ -65,7 +65,7 @@ fn models_have_the_parameters_of_the_study() {
         .iter()
         .map(|m| m["parameters"].as_u64().unwrap())
         .collect();
-    assert_eq!(counts, [89_719_878, 43_674_886, 20_171_846]);
+    assert_eq!(counts, [89_719_878, 43_674_886, 20_171_846, 21_815_078]);
     assert!(
         models
             .as_array()

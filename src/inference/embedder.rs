@@ -89,7 +89,7 @@ impl Embedder {
             let pixels = batch.iter().map(|(_, pixels)| *pixels);
             let images = stack(pixels, self.model.size, device);
             let embeddings = self.model.embed(&images, false);
-            let logits = self.model.head(&embeddings);
+            let logits = self.model.head(&embeddings, false);
             (floats(&embeddings), floats(&logits))
         });
         let dim = self.model.embedding_dim();

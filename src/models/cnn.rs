@@ -4,9 +4,13 @@
 //! The pool runs before the ReLU: max and ReLU commute, so the function is the same, and ReLU sees a
 //! quarter of the values.
 
-use tch::{Tensor, nn};
+use tch::Tensor;
 
-use super::{Initializer, ModelSpec, Network};
+use super::{
+    Builder, ModelSpec, Network, Preprocessing, TrainableSet,
+    init::Start,
+    layers::{Head, Layer},
+};
 
 struct Layers {
     convs: &'static [i64],
@@ -26,101 +30,98 @@ const LAYERS_03: Layers = Layers {
     dense: &[128, 64],
 };
 
+/// What the three have in common.
+const SMALL: ModelSpec = ModelSpec {
+    name: "",
+    summary: "",
+    study_px: 299,
+    smallest_px: 0,
+    multiple_px: 1,
+    channels: 1,
+    preprocessing: Preprocessing::Scale01,
+    trainable_sets: &[
+        TrainableSet {
+            name: "head",
+            first_stage: 1,
+            contains: |name| name.starts_with("out."),
+        },
+        TrainableSet::ALL,
+    ],
+    phases: &["all"],
+    head: "out",
+    build: |_, _, _| unreachable!("each has its own"),
+};
 pub(super) const CNN01: ModelSpec = ModelSpec {
     name: "cnn01",
     summary: "conv 64 - pool - dense 64 - out",
-    study_px: 299,
-    parameters: |size, classes| LAYERS_01.parameters(size, classes),
-    build: |path, size, classes, init| LAYERS_01.build(path, size, classes, init),
+    smallest_px: 4,
+    build: |builder, size, classes| LAYERS_01.build(builder, size, classes),
+    ..SMALL
 };
 pub(super) const CNN02: ModelSpec = ModelSpec {
     name: "cnn02",
     summary: "conv 32 - pool - conv 64 - pool - dense 128 - out",
-    study_px: 299,
-    parameters: |size, classes| LAYERS_02.parameters(size, classes),
-    build: |path, size, classes, init| LAYERS_02.build(path, size, classes, init),
+    smallest_px: 10,
+    build: |builder, size, classes| LAYERS_02.build(builder, size, classes),
+    ..SMALL
 };
 pub(super) const CNN03: ModelSpec = ModelSpec {
     name: "cnn03",
     summary: "conv 32, 64, 128, each with pool - dense 128 - dense 64 - out",
-    study_px: 299,
-    parameters: |size, classes| LAYERS_03.parameters(size, classes),
-    build: |path, size, classes, init| LAYERS_03.build(path, size, classes, init),
+    smallest_px: 22,
+    build: |builder, size, classes| LAYERS_03.build(builder, size, classes),
+    ..SMALL
 };
 
 impl Layers {
-    /// Side of the feature map behind the last pool; `None` when nothing is left.
-    fn side_after(&self, size: u32) -> Option<i64> {
+    /// Side of the feature map behind the last pool.
+    fn side_after(&self, size: u32) -> i64 {
         let shrink = |side: i64, _: &i64| (side - 2) / 2;
-        let side = self.convs.iter().fold(i64::from(size), shrink);
-        (side > 0).then_some(side)
+        self.convs.iter().fold(i64::from(size), shrink)
     }
 
-    fn parameters(&self, size: u32, classes: usize) -> Option<u64> {
-        let mut total = 0;
-        let mut channels = 1;
-        for conv in self.convs {
-            total += 9 * channels * conv + conv;
-            channels = *conv;
-        }
-        let side = self.side_after(size)?;
-        let mut width = channels * side * side;
-        for dense in self.dense.iter().chain([&(classes as i64)]) {
-            total += width * dense + dense;
-            width = *dense;
-        }
-        u64::try_from(total).ok()
-    }
-
-    fn build(
-        &self,
-        path: &nn::Path<'_>,
-        size: u32,
-        classes: usize,
-        init: &mut Initializer,
-    ) -> Box<dyn Network> {
+    fn build(&self, builder: &mut Builder<'_>, size: u32, classes: usize) -> Box<dyn Network> {
         let mut channels = 1;
         let convs = self.convs.iter().enumerate().map(|(i, out)| {
-            let layer = init.layer(&(path / format!("conv{}", i + 1)), &[*out, channels, 3, 3]);
+            let shape = [*out, channels, 3, 3];
             channels = *out;
-            layer
+            builder.layer(&format!("conv{}", i + 1), &shape, Start::Glorot)
         });
         let convs: Vec<Layer> = convs.collect();
-        let side = self
-            .side_after(size)
-            .expect("the size is checked before a model is built");
+        let side = self.side_after(size);
         let mut width = channels * side * side;
         let dense = self.dense.iter().enumerate().map(|(i, out)| {
-            let layer = init.layer(&(path / format!("dense{}", i + 1)), &[*out, width]);
+            let shape = [*out, width];
             width = *out;
-            layer
+            builder.layer(&format!("dense{}", i + 1), &shape, Start::Glorot)
         });
         let dense: Vec<Layer> = dense.collect();
-        let out = init.layer(&(path / "out"), &[classes as i64, width]);
+        let out = builder.layer("out", &[classes as i64, width], Start::Glorot);
         Box::new(SmallCnn {
             convs,
             dense,
-            out,
-            width: self.dense.last().map_or(0, |w| *w as usize),
+            out: Head {
+                layer: out,
+                dropout: 0.0,
+            },
+            width: width as usize,
         })
     }
-}
-
-/// Weight and bias of one layer.
-pub(super) struct Layer {
-    pub(super) weight: Tensor,
-    pub(super) bias: Tensor,
 }
 
 struct SmallCnn {
     convs: Vec<Layer>,
     dense: Vec<Layer>,
-    out: Layer,
+    out: Head,
     width: usize,
 }
 
 impl Network for SmallCnn {
-    fn embed(&self, images: &Tensor, _train: bool) -> Tensor {
+    fn stages(&self) -> usize {
+        1
+    }
+
+    fn stage(&self, _index: usize, images: &Tensor, _train: bool) -> Tensor {
         let mut x = images.shallow_clone();
         for Layer { weight, bias } in &self.convs {
             x = x
@@ -129,14 +130,14 @@ impl Network for SmallCnn {
                 .relu();
         }
         let mut x = x.flatten(1, -1);
-        for Layer { weight, bias } in &self.dense {
-            x = x.linear(weight, Some(bias)).relu();
+        for layer in &self.dense {
+            x = layer.linear(&x).relu();
         }
         x
     }
 
-    fn head(&self, embeddings: &Tensor) -> Tensor {
-        embeddings.linear(&self.out.weight, Some(&self.out.bias))
+    fn head(&self, embeddings: &Tensor, train: bool) -> Tensor {
+        self.out.logits(embeddings, train)
     }
 
     fn embedding_dim(&self) -> usize {

@@ -2,21 +2,23 @@
 //!
 //! To add a model: one file that implements [`Network`], one row in [`REGISTRY`].
 
+mod build;
 mod cnn;
+mod inception;
 mod init;
 mod input;
+mod layers;
+mod model;
+mod spec;
 pub mod weights;
 
-use std::path::Path;
+use tch::Tensor;
 
-use serde::Serialize;
-use tch::{Tensor, nn};
-
-pub use init::Initializer;
-pub use input::stack;
+pub use build::{Builder, Role, Variable};
+pub use input::{Preprocessing, stack};
+pub use model::Model;
+pub use spec::{ModelError, ModelInfo, ModelSpec, TrainableSet};
 pub use tch::Device;
-
-use crate::storage::Digest;
 
 /// The GPU if libtorch has one to offer, else the CPU.
 #[must_use]
@@ -29,227 +31,154 @@ pub fn set_threads(threads: usize) {
     tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
 }
 
-/// A network: everything up to the embedding, then one linear layer.
+/// A network: a body in stages that ends in the embedding, then one linear layer.
 pub trait Network: Send {
-    /// Activations of the penultimate layer, `[batch, embedding_dim]`, from images `[batch, 1, size, size]`
-    /// in `0..=1`. `train` turns dropout on and lets batch norm learn.
-    fn embed(&self, images: &Tensor, train: bool) -> Tensor;
+    /// Number of stages of the body, 1 or more. The cuts are where a frozen body ends, so that what
+    /// passes them can be computed once.
+    fn stages(&self) -> usize;
 
-    /// Logits `[batch, classes]` from embeddings.
-    fn head(&self, embeddings: &Tensor) -> Tensor;
+    /// Runs one stage. Stage 0 takes images `[batch, channels, size, size]` as its weights want them
+    /// ([`Preprocessing`]); the last one returns the activations of the penultimate layer,
+    /// `[batch, embedding_dim]`. With `train`, batch norms whose own variables require a gradient learn,
+    /// and random layers between such variables drop.
+    fn stage(&self, index: usize, input: &Tensor, train: bool) -> Tensor;
+
+    /// Logits `[batch, classes]` from embeddings; the dropout before the last layer, if there is one,
+    /// happens here when `train`.
+    fn head(&self, embeddings: &Tensor, train: bool) -> Tensor;
 
     /// Width of the embedding.
     fn embedding_dim(&self) -> usize;
 }
 
-/// One row of the registry.
-pub struct ModelSpec {
-    /// The name in plans and on the command line.
-    pub name: &'static str,
-    /// Layers in a few words.
-    pub summary: &'static str,
-    /// Side of the input in the study, pixels.
-    pub study_px: u32,
-    parameters: fn(size: u32, classes: usize) -> Option<u64>,
-    build: fn(&nn::Path<'_>, size: u32, classes: usize, init: &mut Initializer) -> Box<dyn Network>,
-}
-
 /// Every model there is.
-pub const REGISTRY: [ModelSpec; 3] = [cnn::CNN01, cnn::CNN02, cnn::CNN03];
-
-/// What `driftscope models` prints of one model.
-#[derive(Clone, Debug, Serialize)]
-pub struct ModelInfo {
-    /// Name in the registry.
-    pub name: &'static str,
-    /// Side of the square input, pixels.
-    pub input_px: u32,
-    /// All parameters, batch-norm statistics included (Keras' counting).
-    pub parameters: u64,
-    /// Parameters that each phase of its plan trains.
-    pub trainable_by_phase: Vec<u64>,
-    /// Layers in a few words.
-    pub summary: &'static str,
-}
-
-/// Why a model could not be built or filled.
-#[derive(Debug, thiserror::Error)]
-pub enum ModelError {
-    /// No such row in the registry.
-    #[error("there is no model {name:?}; there are {known}")]
-    Unknown {
-        /// The name asked for.
-        name: String,
-        /// The names there are.
-        known: String,
-    },
-    /// The input is smaller than the layers shrink it.
-    #[error("{name} cannot work at {size} px: its layers leave nothing of so small an image")]
-    TooSmall {
-        /// The model.
-        name: &'static str,
-        /// The size asked for.
-        size: u32,
-    },
-    /// A weights file that does not fit.
-    #[error(transparent)]
-    Weights(#[from] weights::WeightsError),
-}
-
-impl ModelSpec {
-    /// The model of that name.
-    ///
-    /// # Errors
-    /// [`ModelError::Unknown`] with the names there are.
-    pub fn find(name: &str) -> Result<&'static Self, ModelError> {
-        REGISTRY
-            .iter()
-            .find(|spec| spec.name == name)
-            .ok_or_else(|| ModelError::Unknown {
-                name: name.to_owned(),
-                known: REGISTRY.map(|spec| spec.name).join(", "),
-            })
-    }
-
-    /// Number of parameters for square inputs of `size` pixels and `classes` classes, without building it.
-    ///
-    /// # Errors
-    /// [`ModelError::TooSmall`].
-    pub fn parameters(&self, size: u32, classes: usize) -> Result<u64, ModelError> {
-        (self.parameters)(size, classes).ok_or(ModelError::TooSmall {
-            name: self.name,
-            size,
-        })
-    }
-
-    /// Name, input and counts at `size` pixels.
-    ///
-    /// # Errors
-    /// [`ModelError::TooSmall`].
-    pub fn info(&self, size: u32, classes: usize) -> Result<ModelInfo, ModelError> {
-        let parameters = self.parameters(size, classes)?;
-        Ok(ModelInfo {
-            name: self.name,
-            input_px: size,
-            parameters,
-            trainable_by_phase: vec![parameters],
-            summary: self.summary,
-        })
-    }
-}
-
-/// A built network with its variables.
-pub struct Model {
-    /// Its row in the registry.
-    pub spec: &'static ModelSpec,
-    /// Side of the square input, pixels.
-    pub size: u32,
-    /// Number of classes it tells apart.
-    pub classes: usize,
-    /// Its variables, under their published names.
-    pub variables: nn::VarStore,
-    network: Box<dyn Network>,
-}
-
-impl Model {
-    /// Builds a model with weights drawn from `seed` (Glorot uniform, biases 0, as in Keras).
-    ///
-    /// # Errors
-    /// [`ModelError::Unknown`], [`ModelError::TooSmall`].
-    pub fn new(
-        name: &str,
-        size: u32,
-        classes: usize,
-        seed: u64,
-        device: Device,
-    ) -> Result<Self, ModelError> {
-        let spec = ModelSpec::find(name)?;
-        spec.parameters(size, classes)?;
-        let variables = nn::VarStore::new(device);
-        let mut init = Initializer::new(seed);
-        let network = (spec.build)(&variables.root(), size, classes, &mut init);
-        Ok(Self {
-            spec,
-            size,
-            classes,
-            variables,
-            network,
-        })
-    }
-
-    /// Builds a model and fills it from a weights file of its own; also returns the file's digest.
-    ///
-    /// # Errors
-    /// As [`Model::new`], and [`ModelError::Weights`].
-    pub fn load(
-        name: &str,
-        size: u32,
-        classes: usize,
-        path: &Path,
-        device: Device,
-    ) -> Result<(Self, Digest), ModelError> {
-        let model = Self::new(name, size, classes, 0, device)?;
-        let digest = weights::load(path, &model.variables)?;
-        Ok((model, digest))
-    }
-
-    /// Embeddings `[batch, embedding_dim]` of images `[batch, 1, size, size]` in `0..=1`.
-    pub fn embed(&self, images: &Tensor, train: bool) -> Tensor {
-        self.network.embed(images, train)
-    }
-
-    /// Logits `[batch, classes]` of embeddings.
-    pub fn head(&self, embeddings: &Tensor) -> Tensor {
-        self.network.head(embeddings)
-    }
-
-    /// Logits `[batch, classes]` of images `[batch, 1, size, size]` in `0..=1`.
-    pub fn forward(&self, images: &Tensor, train: bool) -> Tensor {
-        self.head(&self.embed(images, train))
-    }
-
-    /// Width of the embedding.
-    #[must_use]
-    pub fn embedding_dim(&self) -> usize {
-        self.network.embedding_dim()
-    }
-
-    /// Trainable parameters.
-    #[must_use]
-    pub fn trainable_parameters(&self) -> u64 {
-        let count = |t: &Tensor| t.numel() as u64;
-        self.variables.trainable_variables().iter().map(count).sum()
-    }
-}
+pub static REGISTRY: [ModelSpec; 4] = [cnn::CNN01, cnn::CNN02, cnn::CNN03, inception::INCEPTION_V3];
 
 #[cfg(test)]
 mod tests {
-    use tch::Kind;
+    use tch::{Kind, nn::OptimizerConfig as _};
 
     use super::*;
 
+    const FLOATS: (Kind, Device) = (Kind::Float, Device::Cpu);
+
     #[test]
     fn parameter_counts_are_those_of_the_study() {
-        let counts = REGISTRY.map(|spec| spec.parameters(299, 6).expect("large enough"));
-        assert_eq!(counts, [89_719_878, 43_674_886, 20_171_846]);
+        let counts = |spec: &ModelSpec| {
+            let info = spec.info(299, 6).expect("large enough");
+            (info.parameters, info.trainable_by_phase)
+        };
+        let counts: Vec<(u64, Vec<u64>)> = REGISTRY.iter().map(counts).collect();
+        assert_eq!(
+            counts,
+            [
+                (89_719_878, vec![89_719_878]),
+                (43_674_886, vec![43_674_886]),
+                (20_171_846, vec![20_171_846]),
+                (21_815_078, vec![12_294, 5_168_326, 13_636_358]),
+            ]
+        );
     }
 
     #[test]
-    fn what_is_built_has_the_parameters_that_are_promised() {
+    fn what_is_built_has_the_variables_that_are_promised() {
         for spec in &REGISTRY {
-            let model = Model::new(spec.name, 48, 5, 1, Device::Cpu).expect("built");
-            let promised = spec.parameters(48, 5).expect("large enough");
-            assert_eq!(model.trainable_parameters(), promised, "{}", spec.name);
-            let images = Tensor::rand([3, 1, 48, 48], (Kind::Float, Device::Cpu));
-            let embedded = model.embed(&images, false);
-            assert_eq!(embedded.size(), [3, model.embedding_dim() as i64]);
-            assert_eq!(model.forward(&images, false).size(), [3, 5]);
+            let size = spec.smallest_px.max(48).next_multiple_of(spec.multiple_px);
+            let mut model = Model::new(spec.name, size, 5, 1, Device::Cpu).expect("built");
+            let promised = spec.variables(size, 5).expect("large enough");
+            assert_eq!(model.declared(), promised, "{}", spec.name);
+            let built = model.variables.variables();
+            assert_eq!(built.len(), promised.len(), "{}", spec.name);
+            for variable in &promised {
+                assert_eq!(
+                    built[&variable.name].size(),
+                    variable.shape,
+                    "{}",
+                    spec.name
+                );
+            }
+            let images = Tensor::rand([2, 1, i64::from(size), i64::from(size)], FLOATS);
+            let embedded = tch::no_grad(|| model.embed(&images, false));
+            assert_eq!(embedded.size(), [2, model.embedding_dim() as i64]);
+            assert_eq!(model.head(&embedded, false).size(), [2, 5]);
+
+            for set in spec.trainable_sets {
+                model.set_trainable(set);
+                let count: u64 = promised
+                    .iter()
+                    .filter(|v| v.role == Role::Trainable && (set.contains)(&v.name))
+                    .map(Variable::count)
+                    .sum();
+                assert_eq!(
+                    model.trainable_parameters(),
+                    count,
+                    "{} {}",
+                    spec.name,
+                    set.name
+                );
+                let grads = model.variables.variables();
+                let grads: u64 = grads
+                    .values()
+                    .filter(|t| t.requires_grad())
+                    .map(|t| t.numel() as u64)
+                    .sum();
+                assert_eq!(grads, count, "{} {}", spec.name, set.name);
+            }
+            let last = spec.trainable_sets.last().expect("one at least");
+            assert_eq!(last.name, "all", "{}", spec.name);
+            assert!(
+                spec.phases
+                    .iter()
+                    .all(|phase| spec.trainable_set(phase).is_ok())
+            );
+            let head = format!("{}.weight", spec.head);
+            assert!(promised.iter().any(|v| v.name == head), "{head}");
         }
+    }
+
+    /// A step with the gradient moves the variables of the set, the moving statistics of its batch norms,
+    /// and nothing else; what enters its first stage is the same for any body behind.
+    #[test]
+    fn a_step_moves_what_is_trainable_and_nothing_else() {
+        for spec in REGISTRY.iter().filter(|spec| spec.phases.len() > 1) {
+            let size = spec.smallest_px.max(48).next_multiple_of(spec.multiple_px);
+            let mut model = Model::new(spec.name, size, 3, 1, Device::Cpu).expect("built");
+            let images = Tensor::rand([2, 1, i64::from(size), i64::from(size)], FLOATS);
+            let targets = Tensor::from_slice(&[0_i64, 2]);
+            for set in spec.trainable_sets {
+                model.set_trainable(set);
+                let before = weights::snapshot(&model.variables);
+                let mut sgd = tch::nn::Sgd::default()
+                    .build(&model.variables, 0.1)
+                    .expect("built");
+                let cached = tch::no_grad(|| model.run(&images, 0..set.first_stage, false));
+                let embeddings = model.run(&cached, set.first_stage..model.stages(), true);
+                let logits = model.head(&embeddings, true);
+                sgd.backward_step(&logits.cross_entropy_for_logits(&targets));
+                for (name, now) in model.variables.variables() {
+                    let moved = !now.equal(&before[&name]);
+                    let role = spec_role(&model, &name);
+                    let owner = name
+                        .replace("running_mean", "bias")
+                        .replace("running_var", "bias");
+                    let wanted = match role {
+                        Role::Constant => false,
+                        Role::Trainable | Role::Statistic => (set.contains)(&owner),
+                    };
+                    assert_eq!(moved, wanted, "{} {} {name}", spec.name, set.name);
+                }
+            }
+        }
+    }
+
+    fn spec_role(model: &Model, name: &str) -> Role {
+        let declared = model.declared().iter().find(|v| v.name == name);
+        declared.expect("every variable is declared").role
     }
 
     #[test]
     fn the_same_seed_gives_the_same_weights() {
-        let images = Tensor::ones([1, 1, 40, 40], (Kind::Float, Device::Cpu));
+        let images = Tensor::ones([1, 1, 40, 40], FLOATS);
         let logits = |seed| {
             let model = Model::new("cnn03", 40, 6, seed, Device::Cpu).expect("built");
             Vec::<f32>::try_from(model.forward(&images, false).view([-1])).expect("floats")

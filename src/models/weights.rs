@@ -1,7 +1,7 @@
 //! Weights on disk: safetensors, one tensor for each variable under its own name.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs,
     path::{Path, PathBuf},
 };
@@ -9,6 +9,7 @@ use std::{
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use tch::{Kind, Tensor, nn};
 
+use super::Preprocessing;
 use crate::storage::{Digest, StorageError, atomic_write, digest};
 
 /// Why a weights file cannot be used.
@@ -64,11 +65,18 @@ pub fn restore(variables: &nn::VarStore, snapshot: &BTreeMap<String, Tensor>) {
     });
 }
 
-/// Writes `tensors` (fp32) durably and returns the digest of the file.
+/// Key of the preprocessing in the header of a weights file.
+const PREPROCESSING: &str = "preprocessing";
+
+/// Writes `tensors` (fp32), and the preprocessing they expect, durably and returns the digest of the file.
 ///
 /// # Errors
 /// [`WeightsError::Storage`].
-pub fn save(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<Digest, WeightsError> {
+pub fn save(
+    path: &Path,
+    tensors: &BTreeMap<String, Tensor>,
+    preprocessing: Preprocessing,
+) -> Result<Digest, WeightsError> {
     let bytes: BTreeMap<&String, (Vec<usize>, Vec<u8>)> = tensors
         .iter()
         .map(|(name, tensor)| {
@@ -87,7 +95,8 @@ pub fn save(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<Digest, W
             .expect("the bytes are those of a tensor of this shape");
         (name.as_str(), view)
     });
-    let file = safetensors::serialize(views, None).map_err(|e| WeightsError::Format {
+    let header = HashMap::from([(PREPROCESSING.to_owned(), preprocessing.name().to_owned())]);
+    let file = safetensors::serialize(views, Some(header)).map_err(|e| WeightsError::Format {
         path: path.to_owned(),
         what: e.to_string(),
     })?;
@@ -96,16 +105,20 @@ pub fn save(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<Digest, W
 }
 
 /// Fills every variable from `path`, which must hold exactly these tensors in fp32, and returns the
-/// digest of the file. Nothing is changed unless everything fits.
+/// digest of the file and the preprocessing it names. Nothing is changed unless everything fits.
 ///
 /// # Errors
 /// [`WeightsError`], one variant for each way a file can be wrong.
-pub fn load(path: &Path, variables: &nn::VarStore) -> Result<Digest, WeightsError> {
+pub fn load(
+    path: &Path,
+    variables: &nn::VarStore,
+) -> Result<(Digest, Option<Preprocessing>), WeightsError> {
     let bytes = fs::read(path).map_err(|e| StorageError::io("read", path, e))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|e| WeightsError::Format {
         path: path.to_owned(),
         what: e.to_string(),
     })?;
+    let preprocessing = named_preprocessing(path, &bytes)?;
     let mut wanted: BTreeMap<String, Tensor> = variables.variables().into_iter().collect();
     let mut filled = Vec::new();
     let mut differences = Vec::new();
@@ -150,7 +163,25 @@ pub fn load(path: &Path, variables: &nn::VarStore) -> Result<Digest, WeightsErro
             variable.copy_(&tensor);
         }
     });
-    Ok(digest(&bytes))
+    Ok((digest(&bytes), preprocessing))
+}
+
+/// The preprocessing that the header of a weights file names, if any.
+fn named_preprocessing(path: &Path, bytes: &[u8]) -> Result<Option<Preprocessing>, WeightsError> {
+    let format = |what: String| WeightsError::Format {
+        path: path.to_owned(),
+        what,
+    };
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| format(e.to_string()))?;
+    let word = header
+        .metadata()
+        .as_ref()
+        .and_then(|m| m.get(PREPROCESSING));
+    let Some(word) = word else { return Ok(None) };
+    match Preprocessing::find(word) {
+        Some(preprocessing) => Ok(Some(preprocessing)),
+        None => Err(format(format!("{word:?} is no preprocessing"))),
+    }
 }
 
 #[cfg(test)]
@@ -169,8 +200,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("model.safetensors");
         let (a, b) = (model("cnn02", 1), model("cnn02", 2));
-        let saved = save(&path, &snapshot(&a.variables)).expect("saved");
-        assert_eq!(load(&path, &b.variables).expect("loaded"), saved);
+        let saved = a.save(&path).expect("saved");
+        assert_eq!(load(&path, &b.variables).expect("loaded").0, saved);
         let images = Tensor::ones([1, 1, 40, 40], (Kind::Float, Device::Cpu));
         let difference = (a.forward(&images, false) - b.forward(&images, false)).abs();
         assert_eq!(difference.max().double_value(&[]), 0.0);
@@ -194,7 +225,7 @@ mod tests {
         let mut bias = tensors.remove("out.bias").expect("there");
         drop(bias.fill_(f64::NAN));
         tensors.insert("out.bias".to_owned(), bias);
-        save(&path, &tensors).expect("saved");
+        save(&path, &tensors, Preprocessing::Scale01).expect("saved");
         let error = load(&path, &model.variables).expect_err("NaN").to_string();
         assert!(error.contains("out.bias"), "{error}");
     }

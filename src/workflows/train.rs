@@ -14,7 +14,7 @@ use crate::dataset::{
 use crate::domain::{ClassId, ImageId, Prediction, Split};
 use crate::imaging::PixelCache;
 use crate::jobs::JobContext;
-use crate::models::{set_threads, weights};
+use crate::models::set_threads;
 use crate::project::Snapshot;
 use crate::storage::{Digest, StorageError, atomic_write, digest, hex};
 use crate::training::{
@@ -306,9 +306,7 @@ fn write_run(
     created: &jiff::Zoned,
 ) -> Result<(), WorkflowError> {
     let manifest = &snapshot.manifest;
-    let tensors = weights::snapshot(&fitted.model.variables);
-    let weights_digest =
-        weights::save(&dir.join(MODEL), &tensors).map_err(crate::models::ModelError::from)?;
+    let weights_digest = fitted.model.save(&dir.join(MODEL))?;
 
     let mut header: Vec<String> = ["filename", "split", "label", "predicted"]
         .map(str::to_owned)
@@ -350,7 +348,7 @@ fn write_run(
         model: request.plan.model.clone(),
         size: request.plan.size,
         labels: labels.collect(),
-        parameters: fitted.model.trainable_parameters(),
+        parameters: fitted.model.parameters(),
         best_epoch: fitted.best_epoch,
         epochs: fitted.history.len(),
         seconds: fitted.seconds,
