@@ -194,6 +194,12 @@ pub struct TrainArgs {
     /// How to meet the imbalance of the classes
     #[arg(long, value_name = "HOW", value_parser = ["none", "undersample", "weights"])]
     pub balance: Option<String>,
+    /// What training lowers
+    #[arg(long, value_name = "LOSS", value_parser = ["ce", "cross_entropy", "focal"])]
+    pub loss: Option<String>,
+    /// Weights to start from: a safetensors file with published names
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
     /// What early stopping watches
     #[arg(long, value_name = "WHAT", value_parser = ["val_loss", "val_macro_f1"])]
     pub monitor: Option<String>,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::domain::Split;
 use crate::evaluation::Report;
-use crate::training::{Balance, Monitor, Plan, TrainEvent, preset};
+use crate::training::{Balance, Loss, Monitor, PhaseStart, Plan, TrainEvent, preset, preset_for};
 use crate::workflows::{self, RunSummary, TrainRequest};
 
 use super::args::{EvaluateArgs, ModelsArgs, PredictArgs, TrainArgs};
@@ -18,7 +18,7 @@ pub fn models(args: &ModelsArgs, output: &Output) -> Result<()> {
     let models = workflows::model_infos(args.size, args.classes)?;
     for model in &models {
         output.say(&format!(
-            "{:8} {:>4} px {:>12} parameters   {}",
+            "{:18} {:>4} px {:>12} parameters   {}",
             model.name, model.input_px, model.parameters, model.summary
         ));
     }
@@ -33,11 +33,28 @@ fn plan(args: &TrainArgs) -> Result<Plan> {
             Plan::from_toml(&text).with_context(|| file.display().to_string())?
         }
         (None, Some(name)) => preset(name)?,
-        (None, None) => Plan::default(),
+        (None, None) => match &args.model {
+            Some(model) => preset_for(model, args.weights.is_some()),
+            None => Plan::default(),
+        },
     };
     if let Some(model) = &args.model {
         plan.model.clone_from(model);
     }
+    if let Some(weights) = &args.weights {
+        plan.weights = Some(weights.display().to_string());
+    }
+    // What is said here holds for every phase.
+    for phase in &mut plan.phases {
+        phase.epochs = args.epochs.or(phase.epochs);
+        phase.learning_rate = args.learning_rate.or(phase.learning_rate);
+        phase.patience = args.patience.or(phase.patience);
+    }
+    plan.loss = match args.loss.as_deref() {
+        Some("focal") => Loss::Focal,
+        Some(_) => Loss::CrossEntropy,
+        None => plan.loss,
+    };
     plan.size = args.size.unwrap_or(plan.size);
     plan.epochs = args.epochs.unwrap_or(plan.epochs);
     plan.batch = args.batch.unwrap_or(plan.batch);
@@ -87,8 +104,13 @@ pub fn train_with_bar(
     let bar = Bar::new();
     let run = workflows::train(snapshot, request, &bar.context, &mut |event| {
         bar.refresh();
-        if let TrainEvent::Epoch(epoch) = event {
-            bar.line(&format!(
+        match event {
+            TrainEvent::Phase(part) => {
+                if part.phases > 1 || part.cache.is_some() {
+                    bar.line(&phase_line(&part));
+                }
+            }
+            TrainEvent::Epoch(epoch) => bar.line(&format!(
                 "epoch {:>3}  loss {:.4}  validation loss {:.4}  macro-F1 {:.4}  {:.1} s{}",
                 epoch.epoch,
                 epoch.train_loss,
@@ -96,7 +118,8 @@ pub fn train_with_bar(
                 epoch.val_macro_f1,
                 epoch.seconds,
                 if epoch.best { "  best so far" } else { "" }
-            ));
+            )),
+            TrainEvent::Started { .. } | TrainEvent::Step { .. } | TrainEvent::Finished { .. } => {}
         }
     })?;
     drop(bar);
@@ -105,6 +128,30 @@ pub fn train_with_bar(
         run.best_epoch, run.epochs, run.seconds
     ));
     Ok(run)
+}
+
+fn phase_line(part: &PhaseStart) -> String {
+    let mut line = format!(
+        "phase {} of {}: {}, {} parameters learn",
+        part.phase, part.phases, part.trainable, part.parameters
+    );
+    if let Some(cache) = &part.cache {
+        let (takes, free) = (
+            cache.estimate.bytes as f64 / 1e9,
+            cache.estimate.free as f64 / 1e9,
+        );
+        line += &if cache.used {
+            format!(
+                "; frozen layers kept ({takes:.2} GB, {} of {} images computed in {:.0} s)",
+                cache.computed, cache.estimate.images, cache.seconds
+            )
+        } else {
+            format!(
+                "; frozen layers run every epoch: keeping them takes {takes:.2} GB of {free:.2} free"
+            )
+        };
+    }
+    line
 }
 
 /// The report as text, its figures with split, n and interval.

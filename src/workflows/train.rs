@@ -93,6 +93,7 @@ pub fn train(
         validation: readable(&parts.validation),
         test: readable(&parts.test),
         pixels: &source,
+        cache: Some(snapshot.cache()),
     };
 
     let created = jiff::Zoned::now();
@@ -353,6 +354,8 @@ fn write_run(
         epochs: fitted.history.len(),
         seconds: fitted.seconds,
         reason: fitted.reason.clone(),
+        temperature: fitted.temperature,
+        log_prior: fitted.log_prior.clone(),
         seed: request.plan.seed,
         threads: request.threads,
         train_images: data.train.len(),
