@@ -13,6 +13,11 @@ impl Layer {
     pub(super) fn linear(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight, Some(&self.bias))
     }
+
+    /// `[b, in, h, w]` to `[b, out, h, w]` with a weight of `[out, in, 1, 1]`.
+    pub(super) fn conv_1x1(&self, x: &Tensor) -> Tensor {
+        x.conv2d(&self.weight, Some(&self.bias), [1, 1], [0, 0], [1, 1], 1)
+    }
 }
 
 /// Dropout, then one linear layer: embeddings to logits.
