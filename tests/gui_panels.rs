@@ -234,6 +234,7 @@ fn running(world: &mut World, epochs: usize) {
         train_counts: vec![790, 45, 173, 67, 4142, 81],
         validation_counts: SUPPORT.to_vec(),
         steps_per_epoch: 166,
+        weights: None,
     });
     world.train.apply(&TrainEvent::Phase(PhaseStart {
         phase: 1,

@@ -119,7 +119,12 @@ pub fn train_with_bar(
                 epoch.seconds,
                 if epoch.best { "  best so far" } else { "" }
             )),
-            TrainEvent::Started { .. } | TrainEvent::Step { .. } | TrainEvent::Finished { .. } => {}
+            TrainEvent::Started { weights, .. } => {
+                if let Some(weights) = weights {
+                    bar.line(&weights);
+                }
+            }
+            TrainEvent::Step { .. } | TrainEvent::Finished { .. } => {}
         }
     })?;
     drop(bar);

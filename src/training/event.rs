@@ -22,6 +22,8 @@ pub enum TrainEvent {
         validation_counts: Vec<usize>,
         /// Steps in one epoch.
         steps_per_epoch: usize,
+        /// What was made of the weights it starts from, in words; none where they are drawn.
+        weights: Option<String>,
     },
     /// A phase of the plan begins.
     Phase(PhaseStart),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rand::{RngExt as _, SeedableRng as _, seq::SliceRandom as _};
 use rand_chacha::ChaCha8Rng;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::{Activations, CacheUse, Plan, Sampler, TrainError, Variant};
 use crate::domain::{ClassId, ImageId};
@@ -106,7 +106,10 @@ impl<'a> Feed<'a> {
         if self.first_stage == 0 {
             return images;
         }
+        // Rounded as what is kept is, so that a training does not depend on the room on the disk.
         tch::no_grad(|| model.run(&images, 0..self.first_stage, false))
+            .to_kind(Kind::Half)
+            .to_kind(Kind::Float)
     }
 
     /// The stage that a batch enters.

@@ -65,6 +65,8 @@ pub(super) struct RunFile {
     pub seconds: f64,
     pub reason: String,
     #[serde(default)]
+    pub weights: Option<String>,
+    #[serde(default)]
     pub temperature: Option<f64>,
     #[serde(default)]
     pub log_prior: Option<Vec<f64>>,

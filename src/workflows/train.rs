@@ -115,6 +115,13 @@ pub fn train(
             emit(event);
         })?;
         let mut warnings = parts.warnings.clone();
+        let whole = plan.resolved_phases().iter().any(|p| p.trainable == "all");
+        if plan.weights.is_none() && !whole {
+            warnings.push(
+                "the layers that never learned hold random numbers: start from pretrained weights"
+                    .to_owned(),
+            );
+        }
         warnings.extend(data_warnings(&data, &failed, snapshot));
         if let Some(problem) = log_problem {
             warnings.push(problem.to_string());
@@ -354,6 +361,7 @@ fn write_run(
         epochs: fitted.history.len(),
         seconds: fitted.seconds,
         reason: fitted.reason.clone(),
+        weights: fitted.weights.clone(),
         temperature: fitted.temperature,
         log_prior: fitted.log_prior.clone(),
         seed: request.plan.seed,

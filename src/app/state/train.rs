@@ -86,6 +86,8 @@ pub struct TrainState {
     pub part: Option<PhaseStart>,
     /// Epochs before which a phase began, the first one left out: where the curves have a line.
     pub phase_ends: Vec<usize>,
+    /// What was made of the weights it started from, in words.
+    pub weights: Option<String>,
     /// Steps in one epoch.
     pub steps_per_epoch: usize,
     /// The running epoch, counted from 1; 0 before the first step.
@@ -143,6 +145,7 @@ impl TrainState {
                 train_counts,
                 validation_counts,
                 steps_per_epoch,
+                weights,
             } => {
                 self.begin(plan.clone());
                 self.phase = TrainPhase::Running;
@@ -150,6 +153,7 @@ impl TrainState {
                 self.train_counts.clone_from(train_counts);
                 self.validation_counts.clone_from(validation_counts);
                 self.steps_per_epoch = *steps_per_epoch;
+                self.weights.clone_from(weights);
             }
             TrainEvent::Phase(part) => {
                 if part.phase > 1 {
@@ -374,6 +378,7 @@ mod tests {
             train_counts: vec![60, 40],
             validation_counts: vec![11, 40],
             steps_per_epoch: 10,
+            weights: None,
         }
     }
 
@@ -477,6 +482,7 @@ mod tests {
             train_counts: Vec::new(),
             validation_counts: Vec::new(),
             steps_per_epoch: 10,
+            weights: None,
         });
         state.apply(&part(1, 5, 0));
         assert_eq!(state.last_epoch(), 5);

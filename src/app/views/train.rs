@@ -212,6 +212,9 @@ impl TrainView {
         };
         section(ui, palette, "Plan, in words");
         parts::explain(ui, palette, &plan.in_words());
+        if let Some(weights) = train.weights.as_ref().filter(|_| !planning) {
+            parts::explain(ui, palette, weights);
+        }
         ui.add_space(10.0);
         if !planning && !train.val_f1.is_empty() {
             section(ui, palette, "F1 by class · validation");
