@@ -1,9 +1,14 @@
 //! The architectures agree with Keras and timm: `tests/golden/make_models_*.py` wrote the numbers. Weights
 //! and pictures are a formula that both sides compute (`tests/golden/formula.py`).
 
+#![expect(
+    clippy::print_stdout,
+    reason = "distances, and why a test was skipped, for --nocapture"
+)]
+
 use std::path::Path;
 
-use driftscope::models::{Device, Model, Preprocessing, Role};
+use driftscope::models::{Device, Model, Precision, Preprocessing, Role};
 use serde::Deserialize;
 use tch::Tensor;
 
@@ -99,10 +104,22 @@ fn distance(model: &Model, answers: &Answers) -> (f64, f64) {
         let logits = model.head(&embeddings, false);
         (embeddings, logits)
     });
+    compare(&embeddings, &logits, answers)
+}
+
+/// The same for a copy made for inference.
+fn distance_of_copy(model: &Model, precision: Precision, answers: &Answers) -> (f64, f64) {
+    let images = images(answers.logits.len(), answers.size as usize);
+    let copy = model.optimize_for_inference(precision);
+    let embeddings = copy.embed(&images);
+    compare(&embeddings, &copy.head(&embeddings), answers)
+}
+
+fn compare(embeddings: &Tensor, logits: &Tensor, answers: &Answers) -> (f64, f64) {
     let some = embeddings.slice(1, 0, None, answers.every);
     (
         farthest(&some, &answers.features),
-        farthest(&logits, &answers.logits),
+        farthest(logits, &answers.logits),
     )
 }
 
@@ -117,6 +134,13 @@ fn agree(cases: &[Case]) {
         let mut built = Model::new(model, answers.size, 6, 0, Device::Cpu).expect("built");
         built.preprocessing = Preprocessing::Scale01;
         fill(&built, |_| true);
+        let folded = distance_of_copy(&built, Precision::Full, answers);
+        println!("{model} folded: {:.1e} {:.1e}", folded.0, folded.1);
+        assert!(folded.0 < 1e-4 && folded.1 < 1e-4, "{model}: {folded:?}");
+        // Eight bits of mantissa through dozens of layers.
+        let coarse = distance_of_copy(&built, Precision::BFloat16, answers);
+        println!("{model} in bf16: {:.1e} {:.1e}", coarse.0, coarse.1);
+        assert!(coarse.0 < 0.2 && coarse.1 < 0.2, "{model}: {coarse:?}");
         let (features, logits) = distance(&built, answers);
         println!(
             "{model} at {} px: {features:.1e} {logits:.1e}",

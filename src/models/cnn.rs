@@ -96,14 +96,11 @@ impl Layers {
             builder.layer(&format!("dense{}", i + 1), &shape, Start::Glorot)
         });
         let dense: Vec<Layer> = dense.collect();
-        let out = builder.layer("out", &[classes as i64, width], Start::Glorot);
+        let out = builder.head("out", classes, width, 0.0);
         Box::new(SmallCnn {
             convs,
             dense,
-            out: Head {
-                layer: out,
-                dropout: 0.0,
-            },
+            out,
             width: width as usize,
         })
     }

@@ -212,15 +212,11 @@ impl EfficientNet {
             }
         }
         let last = conv(builder, "conv_head", "bn2", [EMBEDDING, 256, 1, 1]);
-        let shape = [classes as i64, EMBEDDING];
         Self {
             stem,
             stages,
             last,
-            head: Head {
-                layer: builder.layer("classifier", &shape, Start::Glorot),
-                dropout: 0.2,
-            },
+            head: builder.head("classifier", classes, EMBEDDING, 0.2),
         }
     }
 }

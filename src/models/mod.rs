@@ -6,6 +6,7 @@ mod build;
 mod cnn;
 mod efficientnet;
 mod inception;
+mod inference;
 mod init;
 mod input;
 mod layers;
@@ -17,6 +18,7 @@ pub mod weights;
 use tch::Tensor;
 
 pub use build::{Builder, Role, Variable};
+pub use inference::{InferenceModel, Precision};
 pub use input::{Preprocessing, stack};
 pub use model::Model;
 pub use spec::{ModelError, ModelInfo, ModelSpec, TrainableSet};

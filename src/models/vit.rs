@@ -172,16 +172,13 @@ impl VisionTransformer {
         let normal = Start::TruncatedNormal(0.02);
         Self {
             class_token: builder.trainable("cls_token", &[1, 1, WIDTH], tiny),
-            positions: builder.trainable("pos_embed", &[1, 1 + GRID * GRID, WIDTH], normal),
+            positions: builder.precise("pos_embed", &[1, 1 + GRID * GRID, WIDTH], normal),
             patches: builder.layer("patch_embed.proj", &[WIDTH, 3, PATCH, PATCH], Start::Glorot),
             blocks: (0..STAGES[2].end)
                 .map(|i| Block::new(builder, &format!("blocks.{i}")))
                 .collect(),
             norm: Norm::new(builder, "norm"),
-            head: Head {
-                layer: builder.layer("head", &[classes as i64, WIDTH], Start::Glorot),
-                dropout: 0.0,
-            },
+            head: builder.head("head", classes, WIDTH, 0.0),
         }
     }
 
@@ -193,7 +190,7 @@ impl VisionTransformer {
         let (b, _, h, w) = patches.size4().expect("images in four dimensions");
         let patches = patches.flatten(2, 3).transpose(1, 2);
         let class_token = self.class_token.expand([b, -1, -1], false);
-        Tensor::cat(&[class_token, patches], 1) + self.positions_at(h, w)
+        Tensor::cat(&[class_token, patches], 1) + self.positions_at(h, w).to_kind(images.kind())
     }
 
     /// The position embedding of a grid of `h` by `w` patches, `[1, 1 + h * w, width]`.

@@ -170,7 +170,7 @@ pub fn load(
         filled.push((variable, tensor));
     }
     differences.extend(wanted.keys().map(|name| format!("{name} is missing")));
-    refuse(path, differences)?;
+    refuse(path, &differences)?;
     fill(filled);
     Ok((digest(&bytes), preprocessing))
 }
@@ -305,7 +305,7 @@ pub fn load_pretrained(
             differences.push(format!("{name} is not part of it"));
         }
     }
-    refuse(path, differences)?;
+    refuse(path, &differences)?;
     fill(filled);
     Ok(report)
 }
@@ -320,7 +320,8 @@ fn read(path: &Path) -> Result<Vec<u8>, WeightsError> {
     let bytes = fs::read(path).map_err(|e| StorageError::io("read", path, e))?;
     // A safetensors file starts with the length of its header, whose upper bytes are 0.
     let zip = bytes.starts_with(b"PK\x03\x04");
-    let pickle = matches!(bytes.as_slice(), [0x80, 2..=5, third, ..] if *third != 0);
+    let long_header = bytes.get(4..8).is_some_and(|upper| upper != [0; 4]);
+    let pickle = long_header && matches!(bytes[..2], [0x80, 2..=5]);
     if zip || pickle {
         return Err(WeightsError::Pickle {
             path: path.to_owned(),
@@ -351,8 +352,8 @@ fn check_finite(path: &Path, name: &str, tensor: &Tensor) -> Result<(), WeightsE
 }
 
 /// An error with the first of the differences, if there are any.
-fn refuse(path: &Path, differences: Vec<String>) -> Result<(), WeightsError> {
-    match first_few(&differences, "; ") {
+fn refuse(path: &Path, differences: &[String]) -> Result<(), WeightsError> {
+    match first_few(differences, "; ") {
         None => Ok(()),
         Some(what) => Err(WeightsError::Mismatch {
             path: path.to_owned(),
@@ -589,10 +590,9 @@ mod tests {
     fn a_pickle_is_refused_with_the_way_to_convert_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut model = model("cnn01", 1);
-        for (name, start) in [
-            ("new.pth", &b"PK\x03\x04"[..]),
-            ("old.bin", b"\x80\x02\x8a\x0a"),
-        ] {
+        let new = &b"PK\x03\x04\x00\x00\x08\x08"[..];
+        let old = &b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."[..];
+        for (name, start) in [("new.pth", new), ("old.bin", old)] {
             let path = folder.path().join(name);
             fs::write(&path, [start, &[0; 64]].concat()).expect("written");
             let error = model
