@@ -7,8 +7,10 @@
 //! by the content of the files, safe to delete, and never needed: where they cannot be written,
 //! everything works on without them.
 
+mod augment;
 mod convert;
 mod decode;
+mod die_crop;
 mod files;
 mod full;
 mod loader;
@@ -20,7 +22,9 @@ mod scan;
 mod testing;
 mod thumbnails;
 
+pub use augment::{Augmentation, AugmentationError, Transform};
 pub use decode::{Decoded, Facts, Gray, ImageError, decode, decode_gray, open_gray, read_file};
+pub use die_crop::{DIE_CROP_VERSION, Die, die_crop};
 pub use files::FileIndex;
 pub use full::FullCache;
 pub use loader::{Kind, Loaded, Loader, Request};
