@@ -12,7 +12,7 @@ use crate::dataset::{
     splits::{self, SplitSpec},
 };
 use crate::domain::{ClassId, ImageId, Prediction, Split};
-use crate::imaging::PixelCache;
+use crate::imaging::{Die, Framing, PixelCache};
 use crate::jobs::JobContext;
 use crate::models::set_threads;
 use crate::project::Snapshot;
@@ -23,7 +23,7 @@ use crate::training::{
 
 use super::{
     RunSummary, WorkflowError, contents,
-    embed::write_csv,
+    embed::{wanted, write_csv},
     run::{METRICS, MODEL, PLAN, PREDICTIONS, REPORT, RUN, RunFile, load_run, new_run_dir},
 };
 
@@ -64,14 +64,10 @@ pub fn train(
         everything.extend(part.iter().map(|e| e.image));
     }
     let (content, unreadable) = contents(snapshot, &everything, context)?;
-    let wanted: Vec<(ImageId, PathBuf, Digest)> = everything
-        .iter()
-        .filter_map(|id| {
-            let path = snapshot.manifest.get(*id).path.clone();
-            Some((*id, path, *content.get(id)?))
-        })
-        .collect();
-    let mut pixels = PixelCache::open(&snapshot.cache(), plan.size);
+    let wanted = wanted(snapshot, &everything, &content);
+    // A plan does not choose yet.
+    let framing = Framing::Whole;
+    let mut pixels = PixelCache::open(&snapshot.cache(), plan.size, framing);
     let mut failed = unreadable;
     failed.extend(pixels.fill(&wanted, context)?.failed);
     if let Some((_, first)) = failed.first()
@@ -82,7 +78,11 @@ pub fn train(
             first: first.clone(),
         });
     }
-    let source = CachedPixels { pixels, content };
+    let images = wanted.into_iter();
+    let source = CachedPixels {
+        pixels,
+        images: images.map(|w| (w.id, (w.content, w.die))).collect(),
+    };
     let readable = |examples: &[Example]| -> Vec<Example> {
         let has = |e: &&Example| source.find(e.image).is_some();
         examples.iter().filter(has).copied().collect()
@@ -231,15 +231,16 @@ fn with_hand_labels(snapshot: &Snapshot) -> Manifest {
     manifest
 }
 
-/// Pixels from the cache by the content of the image.
+/// Pixels from the cache by what they show.
 struct CachedPixels {
     pixels: PixelCache,
-    content: HashMap<ImageId, Digest>,
+    images: HashMap<ImageId, (Digest, Option<Die>)>,
 }
 
 impl CachedPixels {
     fn find(&self, image: ImageId) -> Option<&[u8]> {
-        self.pixels.get(self.content.get(&image)?)
+        let (content, die) = self.images.get(&image)?;
+        self.pixels.get(content, *die)
     }
 }
 
