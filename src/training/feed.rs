@@ -1,14 +1,14 @@
 //! From examples to the tensors that enter the network.
 
-use std::path::Path;
 use std::time::Instant;
 
 use rand::{RngExt as _, SeedableRng as _, seq::SliceRandom as _};
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor};
 
-use super::{Activations, CacheUse, Plan, Sampler, TrainError, Variant};
+use super::{Activations, CacheUse, Plan, Sampler, TrainData, TrainError, Variant};
 use crate::domain::{ClassId, ImageId};
+use crate::imaging::Augmentation;
 use crate::jobs::JobContext;
 use crate::models::{Model, TrainableSet, stack};
 
@@ -27,11 +27,18 @@ pub struct Example {
     pub class: ClassId,
 }
 
+/// The image itself, unchanged.
+const PLAIN: u32 = 0;
+
 /// Hands batches to a phase: pixels, or the activations of its frozen layers where those are kept.
 pub(super) struct Feed<'a> {
     pixels: &'a dyn PixelSource,
     size: u32,
     device: Device,
+    augmentation: Augmentation,
+    /// Variants of a training image that are kept; the epochs take turns with them.
+    variants: u32,
+    seed: u64,
     /// The first stage that learns.
     first_stage: usize,
     kept: Option<Activations>,
@@ -44,34 +51,46 @@ impl<'a> Feed<'a> {
             pixels,
             size: model.size,
             device: model.variables.device(),
+            augmentation: Augmentation::default(),
+            variants: 1,
+            seed: 0,
             first_stage: 0,
             kept: None,
         }
     }
 
-    /// The feed of a phase that trains `set`. Where frozen layers come first and `folder` has room, their
-    /// activations for `examples` are computed, or found, and kept.
+    /// The feed of a phase that trains `set`. Where frozen layers come first and the cache folder has room,
+    /// their activations for all images of the phase are computed, or found, and kept.
     pub fn for_phase(
-        pixels: &'a dyn PixelSource,
         model: &Model,
         set: &TrainableSet,
         plan: &Plan,
-        folder: Option<&Path>,
-        examples: &[&[Example]],
+        data: &TrainData<'a>,
         context: &JobContext,
     ) -> Result<(Self, Option<CacheUse>), TrainError> {
         let mut feed = Self {
             first_stage: set.first_stage,
-            ..Self::of_pixels(pixels, model)
+            augmentation: plan.augmentation,
+            variants: plan.cached_variants,
+            seed: plan.seed,
+            ..Self::of_pixels(data.pixels, model)
         };
+        let folder = data.cache.as_deref();
         let (Some(folder), true, true) = (folder, set.first_stage > 0, plan.cache_activations)
         else {
             return Ok((feed, None));
         };
-        let variants: Vec<Variant> = examples
+        let kept_of_each = if plan.augmentation.is_none() {
+            PLAIN..=PLAIN
+        } else {
+            1..=plan.cached_variants
+        };
+        let learned = data
+            .train
             .iter()
-            .flat_map(|part| part.iter().map(|e| (e.image, 0)))
-            .collect();
+            .flat_map(|e| kept_of_each.clone().map(move |v| (e.image, v)));
+        let measured = data.validation.iter().map(|e| (e.image, PLAIN));
+        let variants: Vec<Variant> = learned.chain(measured).collect();
         let started = Instant::now();
         let estimate = Activations::estimate(model, set, folder, variants.len());
         let mut used = CacheUse {
@@ -82,7 +101,7 @@ impl<'a> Feed<'a> {
         };
         if used.used {
             let mut kept = Activations::open(model, set, folder)?;
-            let read = |(image, _): Variant| pixels.pixels(image).to_vec();
+            let read = |variant: Variant| feed.variant(variant);
             used.computed = kept.fill(model, &variants, &read, context)?;
             used.seconds = started.elapsed().as_secs_f64();
             if kept.holds(&variants) {
@@ -92,17 +111,37 @@ impl<'a> Feed<'a> {
         Ok((feed, Some(used)))
     }
 
-    /// What enters stage [`Feed::stage`] for these images.
-    pub fn batch(&self, model: &Model, examples: &[Example]) -> Tensor {
-        if let Some(kept) = &self.kept {
-            let variants: Vec<Variant> = examples.iter().map(|e| (e.image, 0)).collect();
-            return kept.batch(&variants);
+    /// What enters stage [`Feed::stage`] for images that are learned from: changed at random where the plan
+    /// says so, by seed, image and epoch alone.
+    pub fn training(&self, model: &Model, examples: &[Example], epoch: usize) -> Tensor {
+        if self.augmentation.is_none() {
+            return self.plain(model, examples);
         }
-        let images = stack(
-            examples.iter().map(|e| self.pixels.pixels(e.image)),
-            self.size,
-            self.device,
-        );
+        let number = |e: &Example| {
+            if self.kept.is_some() {
+                // Neighbours in a batch are at different variants.
+                1 + (epoch as u64 + u64::from(e.image.0)).rem_euclid(u64::from(self.variants))
+                    as u32
+            } else {
+                epoch as u32
+            }
+        };
+        let variants: Vec<Variant> = examples.iter().map(|e| (e.image, number(e))).collect();
+        self.batch(model, &variants)
+    }
+
+    /// What enters stage [`Feed::stage`] for images that are measured on: never changed.
+    pub fn plain(&self, model: &Model, examples: &[Example]) -> Tensor {
+        let variants: Vec<Variant> = examples.iter().map(|e| (e.image, PLAIN)).collect();
+        self.batch(model, &variants)
+    }
+
+    fn batch(&self, model: &Model, variants: &[Variant]) -> Tensor {
+        if let Some(kept) = &self.kept {
+            return kept.batch(variants);
+        }
+        let pixels: Vec<Vec<u8>> = variants.iter().map(|v| self.variant(*v)).collect();
+        let images = stack(pixels.iter().map(|p| &p[..]), self.size, self.device);
         if self.first_stage == 0 {
             return images;
         }
@@ -112,10 +151,31 @@ impl<'a> Feed<'a> {
             .to_kind(Kind::Float)
     }
 
+    /// The pixels of a variant of an image.
+    fn variant(&self, (image, number): Variant) -> Vec<u8> {
+        let pixels = self.pixels.pixels(image);
+        if number == PLAIN {
+            return pixels.to_vec();
+        }
+        let mut changed = vec![0; pixels.len()];
+        let seed = mix(self.seed, image.index(), number as usize);
+        self.augmentation
+            .apply(pixels, self.size, seed, &mut changed);
+        changed
+    }
+
     /// The stage that a batch enters.
     pub fn stage(&self) -> usize {
         self.first_stage
     }
+}
+
+/// A number that follows from three (SplitMix64's finaliser, Steele et al. 2014).
+pub(super) fn mix(seed: u64, a: usize, b: usize) -> u64 {
+    let mut z = seed ^ ((a as u64) << 32) ^ b as u64;
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
 }
 
 /// Class numbers `[n]`.
@@ -179,5 +239,55 @@ mod tests {
         let rare = balanced.iter().filter(|e| e.class.index() == 1).count();
         // 20 of 1000 images are of the rare class; half of the draws are, within 5 standard deviations.
         assert!((420..580).contains(&rare), "{rare}");
+    }
+
+    struct Ramp;
+
+    impl PixelSource for Ramp {
+        fn pixels(&self, _: ImageId) -> &[u8] {
+            const PIXELS: [u8; 32 * 32] = {
+                let mut pixels = [0; 32 * 32];
+                let mut i = 0;
+                while i < pixels.len() {
+                    pixels[i] = (i % 251) as u8;
+                    i += 1;
+                }
+                pixels
+            };
+            &PIXELS
+        }
+    }
+
+    #[test]
+    fn only_images_that_are_learned_from_are_ever_changed() {
+        let model = Model::new("cnn03", 32, 2, 1, Device::Cpu).expect("built");
+        let set = model.spec.trainable_set("all").expect("a part");
+        let plan = Plan {
+            size: 32,
+            augmentation: Augmentation::study(),
+            ..Plan::default()
+        };
+        let example = |i| Example {
+            image: ImageId(i),
+            class: ClassId(0),
+        };
+        let (train, validation) = ([example(0), example(1)], [example(2)]);
+        let data = TrainData {
+            pixels: &Ramp,
+            classes: vec!["one".into(), "two".into()],
+            train: train.to_vec(),
+            validation: validation.to_vec(),
+            test: Vec::new(),
+            cache: None,
+        };
+        let context = JobContext::detached();
+        let (feed, _) = Feed::for_phase(&model, set, &plan, &data, &context).expect("a feed");
+        let same = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]) == 0.0;
+        let plain = stack([Ramp.pixels(ImageId(0))].into_iter(), 32, Device::Cpu);
+        assert!(same(&feed.plain(&model, &validation), &plain));
+        let epoch = |n| feed.training(&model, &train[..1], n);
+        assert!(!same(&epoch(1), &plain) && !same(&epoch(1), &epoch(2)));
+        assert!(same(&epoch(1), &epoch(1)));
+        assert!(!same(&epoch(1), &feed.training(&model, &train[1..], 1)));
     }
 }

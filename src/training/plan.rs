@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::imaging::{Augmentation, Framing};
+
 /// How the imbalance of the classes is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -127,6 +129,8 @@ pub struct Plan {
     pub model: String,
     /// Side of the square input in pixels.
     pub size: u32,
+    /// Which part of an image is seen.
+    pub framing: Framing,
     /// Weights to start from: a safetensors file with published names. Drawn from the seed when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
@@ -174,6 +178,12 @@ pub struct Plan {
     pub seed: u64,
     /// Whether what enters the first layer that learns is computed once and kept, where there is room.
     pub cache_activations: bool,
+    /// How many changed variants of a training image are kept that way, where images are augmented; the
+    /// epochs take turns with them.
+    pub cached_variants: u32,
+    /// Random changes of the images that are learned from; never of any other.
+    #[serde(skip_serializing_if = "Augmentation::is_none")]
+    pub augmentation: Augmentation,
     /// Phases one after another; without any, the whole network is trained.
     pub phases: Vec<Phase>,
 }
@@ -183,6 +193,7 @@ impl Default for Plan {
         Self {
             model: "cnn03".to_owned(),
             size: 128,
+            framing: Framing::Whole,
             weights: None,
             epochs: 100,
             batch: 32,
@@ -204,6 +215,8 @@ impl Default for Plan {
             train_per_class: None,
             seed: 42,
             cache_activations: true,
+            cached_variants: 4,
+            augmentation: Augmentation::default(),
             phases: Vec::new(),
         }
     }
@@ -395,6 +408,12 @@ impl Plan {
                 "above 0, and below 1 together with test_share",
             );
         }
+        if !(1..=64).contains(&self.cached_variants) {
+            return bad("cached_variants", &self.cached_variants, "between 1 and 64");
+        }
+        if let Err(error) = self.augmentation.check() {
+            return bad(error.key, &error.value, error.expected);
+        }
         if self.train_per_class == Some(0) {
             return bad("train_per_class", &0, "1 image or more");
         }
@@ -431,9 +450,13 @@ impl Plan {
             format!(" Images of one {column} stay together in one split.")
         });
         format!(
-            "Train {} on whole frames at {} px with {balance}{start}, {} images a step{}. {} \
+            "Train {} on {} at {} px with {balance}{start}, {} images a step{}. {} \
              Split {:.0} / {:.0} / {:.0} by seed {}.{group} The test split is read once, at the end.",
             self.model,
+            match self.framing {
+                Framing::Whole => "whole frames",
+                Framing::DieCrop => "die crops",
+            },
             self.size,
             self.batch,
             self.methods_in_words(),
@@ -448,6 +471,20 @@ impl Plan {
     /// What is out of the ordinary, each with a comma before it.
     fn methods_in_words(&self) -> String {
         let mut words = String::new();
+        let changes = &self.augmentation;
+        if !changes.is_none() {
+            let parts = [
+                (changes.rotation_deg, "rotation", " degrees"),
+                (changes.shear_deg, "shear", " degrees"),
+                (changes.zoom * 100.0, "zoom", " %"),
+                (changes.shift * 100.0, "shift", " %"),
+                (changes.brightness * 100.0, "brightness", " %"),
+            ];
+            let parts: Vec<String> = (parts.iter().filter(|(value, ..)| *value > 0.0))
+                .map(|(value, name, unit)| format!("{name} {value:.0}{unit}"))
+                .collect();
+            words += &format!(", training images changed at random ({})", parts.join(", "));
+        }
         if self.loss == Loss::Focal {
             words += &format!(", focal loss with gamma {}", self.focal_gamma);
         }
@@ -573,6 +610,23 @@ mod tests {
     }
 
     #[test]
+    fn changes_of_training_images_survive_a_round_trip_and_are_said() {
+        let plan = Plan {
+            augmentation: Augmentation::study(),
+            framing: Framing::DieCrop,
+            phases: vec![Phase::of("head")],
+            ..Plan::default()
+        };
+        assert_eq!(Plan::from_toml(&plan.to_toml()), Ok(plan.clone()));
+        let words = plan.in_words();
+        assert!(words.contains("die crops"), "{words}");
+        assert!(
+            words.contains("rotation 15 degrees, shear 1 degrees, zoom 7 %"),
+            "{words}"
+        );
+    }
+
+    #[test]
     fn mistakes_in_a_plan_are_named() {
         for (text, word) in [
             ("modle = \"cnn01\"", "modle"),
@@ -586,6 +640,9 @@ mod tests {
             ("balance = \"smote\"", "smote"),
             ("size = ", "size"),
             ("label_smoothing = 1.0", "label_smoothing"),
+            ("[augmentation]\nzoom = 1.5", "zoom"),
+            ("[augmentation]\nflip = true", "flip"),
+            ("framing = \"middle\"", "middle"),
             ("gradient_clip = -1.0", "gradient_clip"),
             ("[[phases]]\ntrainable = \"head\"\nepochs = 0", "epochs"),
             ("[[phases]]\nepochs = 3", "trainable"),

@@ -10,7 +10,7 @@ use tch::{Device, Kind, Reduction, Tensor, nn::OptimizerConfig as _};
 
 use super::{
     EpochMetrics, Example, Monitor, PhaseStart, PixelSource, Plan, ResolvedPhase, TrainEvent,
-    ValidationPrediction, ema::Ema, feed::Feed, feed::order, feed::targets, log_prior,
+    ValidationPrediction, ema::Ema, feed::Feed, feed::mix, feed::order, feed::targets, log_prior,
     objective::Objective, schedule::rate,
 };
 use crate::domain::{ClassId, CostMatrix, Prediction};
@@ -218,15 +218,7 @@ impl<'a> Training<'a> {
         if phase.reset_head {
             reset_head(&self.model, plan.seed.wrapping_add(at as u64))?;
         }
-        let (feed, cache) = Feed::for_phase(
-            data.pixels,
-            &self.model,
-            set,
-            plan,
-            data.cache.as_deref(),
-            &[&data.train, &data.validation],
-            self.context,
-        )?;
+        let (feed, cache) = Feed::for_phase(&self.model, set, plan, data, self.context)?;
         emit(TrainEvent::Phase(PhaseStart {
             phase: at + 1,
             phases: phases.len(),
@@ -285,8 +277,8 @@ impl<'a> Training<'a> {
                 );
                 optimizer.set_lr(learning_rate);
                 // Dropout masks follow from seed, epoch and step alone.
-                tch::manual_seed(mix(plan.seed, epoch, step));
-                let input = feed.batch(&self.model, batch);
+                tch::manual_seed(mix(plan.seed, epoch, step).cast_signed());
+                let input = feed.training(&self.model, batch, epoch);
                 let stages = feed.stage()..self.model.stages();
                 let embeddings = self.model.run(&input, stages, true);
                 let logits = self.model.head(&embeddings, true);
@@ -428,14 +420,6 @@ impl<'a> Training<'a> {
     }
 }
 
-/// A seed for libtorch from the run's, the epoch and the step (SplitMix64's finaliser, Steele et al. 2014).
-fn mix(seed: u64, epoch: usize, step: usize) -> i64 {
-    let mut z = seed ^ ((epoch as u64) << 32) ^ step as u64;
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    (z ^ (z >> 31)).cast_signed()
-}
-
 /// The temperature of the answers, whose log probabilities are logits up to a constant.
 fn temperature(classes: usize, examples: &[Example], answers: &[Prediction]) -> Option<f64> {
     let log = |p: &f32| p.max(f32::MIN_POSITIVE).ln();
@@ -501,7 +485,7 @@ fn evaluate(model: &Model, feed: &Feed<'_>, examples: &[Example]) -> (Vec<Predic
     let mut loss = 0.0;
     tch::no_grad(|| {
         for batch in examples.chunks(EVALUATION_BATCH) {
-            let input = feed.batch(model, batch);
+            let input = feed.plain(model, batch);
             let embeddings = model.run(&input, feed.stage()..model.stages(), false);
             let logits = model.head(&embeddings, false).to_kind(Kind::Float);
             let targets = targets(batch).to_device(logits.device());

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::Path};
 
 use crate::domain::{ImageId, Prediction};
-use crate::imaging::{Die, Framing, PixelCache, Wanted};
+use crate::imaging::{Die, PixelCache, Wanted};
 use crate::inference::EmbeddedImage;
 use crate::jobs::JobContext;
 use crate::project::Snapshot;
@@ -34,8 +34,7 @@ pub fn embed(
 ) -> Result<Unreadable, WorkflowError> {
     let mut embedder = open_embedder(snapshot, run)?;
     let (content, mut failed) = contents(snapshot, images, context)?;
-    // A run's plan does not choose yet. Whatever it chose when it was trained holds here, too.
-    let framing = Framing::Whole;
+    let framing = run.plan.framing;
     let mut todo: Vec<Wanted> = Vec::new();
     let mut known = Vec::new();
     for image in wanted(snapshot, images, &content) {

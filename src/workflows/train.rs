@@ -12,7 +12,7 @@ use crate::dataset::{
     splits::{self, SplitSpec},
 };
 use crate::domain::{ClassId, ImageId, Prediction, Split};
-use crate::imaging::{Die, Framing, PixelCache};
+use crate::imaging::{Die, PixelCache};
 use crate::jobs::JobContext;
 use crate::models::set_threads;
 use crate::project::Snapshot;
@@ -65,9 +65,7 @@ pub fn train(
     }
     let (content, unreadable) = contents(snapshot, &everything, context)?;
     let wanted = wanted(snapshot, &everything, &content);
-    // A plan does not choose yet.
-    let framing = Framing::Whole;
-    let mut pixels = PixelCache::open(&snapshot.cache(), plan.size, framing);
+    let mut pixels = PixelCache::open(&snapshot.cache(), plan.size, plan.framing);
     let mut failed = unreadable;
     failed.extend(pixels.fill(&wanted, context)?.failed);
     if let Some((_, first)) = failed.first()
