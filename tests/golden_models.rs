@@ -140,7 +140,7 @@ fn agree(cases: &[Case]) {
         // Eight bits of mantissa through dozens of layers.
         let coarse = distance_of_copy(&built, Precision::BFloat16, answers);
         println!("{model} in bf16: {:.1e} {:.1e}", coarse.0, coarse.1);
-        assert!(coarse.0 < 0.2 && coarse.1 < 0.2, "{model}: {coarse:?}");
+        assert!(coarse.0 < 0.06 && coarse.1 < 0.06, "{model}: {coarse:?}");
         let (features, logits) = distance(&built, answers);
         println!(
             "{model} at {} px: {features:.1e} {logits:.1e}",
