@@ -43,6 +43,9 @@ pub enum Command {
     /// Train a network and print its report on the test split
     #[cfg(feature = "torch")]
     Train(TrainArgs),
+    /// Train every row of the study's table and print it
+    #[cfg(feature = "torch")]
+    Study(StudyArgs),
     /// Run a trained network over every image of a data set
     #[cfg(feature = "torch")]
     Predict(PredictArgs),
@@ -218,6 +221,31 @@ pub struct TrainArgs {
     /// The run's folder [default: a new one under the project's runs/]
     #[arg(long, value_name = "RUN")]
     pub out: Option<PathBuf>,
+}
+
+#[cfg(feature = "torch")]
+#[derive(Debug, ClapArgs)]
+pub struct StudyArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Presets to train [default: all]
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
+    pub presets: Vec<String>,
+    /// Folder with pretrained weights, <model>.safetensors each
+    #[arg(long, value_name = "DIR")]
+    pub weights: Option<PathBuf>,
+    /// Side of the input in pixels [default: the presets']
+    #[arg(long, value_name = "PX")]
+    pub size: Option<u32>,
+    /// Epochs at most, of each phase [default: the presets']
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Seeds splits, weights and batches
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// Threads for libtorch [default: its own choice]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
 }
 
 #[cfg(feature = "torch")]
