@@ -157,6 +157,12 @@ mod tests {
         for spec in REGISTRY.iter().filter(|spec| spec.phases.len() > 1) {
             let size = spec.smallest_px.max(48).next_multiple_of(spec.multiple_px);
             let mut model = Model::new(spec.name, size, 3, 1, Device::Cpu).expect("built");
+            // LayerScale starts so small that a step of what lies behind it is lost in rounding.
+            for (name, mut variable) in model.variables.variables() {
+                if name.ends_with(".gamma") {
+                    tch::no_grad(|| drop(variable.fill_(1.0)));
+                }
+            }
             // Enough that no block is dropped for all of them.
             let images = Tensor::rand([8, 1, i64::from(size), i64::from(size)], FLOATS);
             let targets = Tensor::from_slice(&[0_i64, 2, 1, 0, 1, 2, 0, 1]);
