@@ -4,7 +4,9 @@
 
 use driftscope::domain::{ClassId, CostMatrix, ImageId};
 use driftscope::jobs::JobContext;
-use driftscope::training::{Example, Phase, PixelSource, Plan, TrainData, TrainEvent, fit};
+use driftscope::training::{
+    Example, Phase, PixelSource, Plan, Precision, TrainData, TrainEvent, fit,
+};
 
 const SIZE: u32 = 76;
 
@@ -53,6 +55,7 @@ fn kept_activations_give_the_losses_of_the_whole_network() {
             patience: 7,
             batch: 16,
             learning_rate: 1e-4,
+            precision: Precision::Fp32,
             cache_activations,
             phases: vec![Phase::of(part)],
             ..Plan::default()

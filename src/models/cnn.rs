@@ -38,6 +38,7 @@ const SMALL: ModelSpec = ModelSpec {
     smallest_px: 0,
     multiple_px: 1,
     channels: 1,
+    learns_in_bf16: false,
     preprocessing: Preprocessing::Scale01,
     trainable_sets: &[
         TrainableSet {

@@ -27,6 +27,7 @@ pub(super) const EFFICIENTNET_V2_S: ModelSpec = ModelSpec {
     smallest_px: 32,
     multiple_px: 1,
     channels: 3,
+    learns_in_bf16: true,
     preprocessing: Preprocessing::MinusOneToOne,
     trainable_sets: &[
         TrainableSet {

@@ -23,6 +23,7 @@ pub(super) const INCEPTION_V3: ModelSpec = ModelSpec {
     smallest_px: 75,
     multiple_px: 1,
     channels: 3,
+    learns_in_bf16: true,
     preprocessing: Preprocessing::Scale01,
     trainable_sets: &[
         TrainableSet {

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-/// Weight and bias of one layer.
+/// Weight and bias of one layer. They are cast to the kind of what enters the layer.
 pub(super) struct Layer {
     pub(super) weight: Tensor,
     pub(super) bias: Tensor,
@@ -11,12 +11,15 @@ pub(super) struct Layer {
 impl Layer {
     /// `[…, in]` to `[…, out]`.
     pub(super) fn linear(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, Some(&self.bias))
+        let kind = x.kind();
+        x.linear(&self.weight.to_kind(kind), Some(&self.bias.to_kind(kind)))
     }
 
     /// `[b, in, h, w]` to `[b, out, h, w]` with a weight of `[out, in, 1, 1]`.
     pub(super) fn conv_1x1(&self, x: &Tensor) -> Tensor {
-        x.conv2d(&self.weight, Some(&self.bias), [1, 1], [0, 0], [1, 1], 1)
+        let kind = x.kind();
+        let (weight, bias) = (self.weight.to_kind(kind), self.bias.to_kind(kind));
+        x.conv2d(&weight, Some(&bias), [1, 1], [0, 0], [1, 1], 1)
     }
 }
 
@@ -128,7 +131,8 @@ impl Conv {
     /// `padding` is that of each side, vertical then horizontal.
     pub(super) fn forward(&self, x: &Tensor, padding: [i64; 2], train: bool) -> Tensor {
         let stride = [self.stride; 2];
-        let (weight, groups) = (&self.weight, self.groups);
+        // Master weights in fp32 work in the precision of what they are given; the gradient comes back in fp32.
+        let (weight, groups) = (&self.weight.to_kind(x.kind()), self.groups);
         match &self.after {
             After::Norm(norm) => {
                 let x = x.conv2d(weight, None::<&Tensor>, stride, padding, [1, 1], groups);

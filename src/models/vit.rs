@@ -32,6 +32,7 @@ pub(super) const VIT_S14: ModelSpec = ModelSpec {
     smallest_px: PATCH as u32,
     multiple_px: PATCH as u32,
     channels: 3,
+    learns_in_bf16: false,
     preprocessing: Preprocessing::ImageNet,
     trainable_sets: &[
         TrainableSet {

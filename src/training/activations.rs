@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::domain::ImageId;
 use crate::jobs::JobContext;
-use crate::models::{Model, TrainableSet, stack};
+use crate::models::{InferenceModel, Model, TrainableSet, stack};
 use crate::storage::{Digest, RecordFile, StorageError, digest_parts, hex};
 
 /// Images sent through the frozen layers together.
@@ -92,14 +92,14 @@ impl Activations {
         self.stage
     }
 
-    /// Sends those of `images` through the frozen layers that are not kept yet. `pixels` gives the
+    /// Sends those of `images` through the frozen layers of `body` that are not kept yet. `pixels` gives the
     /// `size * size` bytes of a variant. Returns how many were computed; fewer than missing if stopped.
     ///
     /// # Errors
     /// [`StorageError`] when the disk is full.
     pub fn fill(
         &mut self,
-        model: &Model,
+        body: &InferenceModel,
         images: &[Variant],
         pixels: &dyn Fn(Variant) -> Vec<u8>,
         context: &JobContext,
@@ -127,8 +127,8 @@ impl Activations {
                 continue;
             }
             let records = tch::no_grad(|| {
-                let images = stack(missing.iter().map(|(_, b)| &b[..]), model.size, self.device);
-                half_bytes(&model.run(&images, 0..self.stage, false))
+                let images = stack(missing.iter().map(|(_, b)| &b[..]), body.size, self.device);
+                half_bytes(&body.run(&images, 0..self.stage))
             });
             let length = records.len() / missing.len();
             let keys = missing.iter().map(|(key, _)| *key);
@@ -216,6 +216,7 @@ fn free_space(folder: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::Precision;
 
     const SIZE: u32 = 76;
 
@@ -235,32 +236,33 @@ mod tests {
             .chain([(ImageId(0), 1)])
             .collect();
         let context = JobContext::detached();
+        let body = model.optimize_for_inference(Precision::Full);
         let mut kept = Activations::open(&model, set, folder.path()).expect("opened");
         assert!(!kept.holds(&images));
         assert_eq!(
-            kept.fill(&model, &images, &pixels, &context)
+            kept.fill(&body, &images, &pixels, &context)
                 .expect("filled"),
             4
         );
         assert!(kept.holds(&images));
-        let body = tch::no_grad(|| {
+        let whole = tch::no_grad(|| {
             let bytes: Vec<Vec<u8>> = images.iter().map(|v| pixels(*v)).collect();
             let batch = stack(bytes.iter().map(|b| &b[..]), SIZE, Device::Cpu);
             model.run(&batch, 0..kept.stage(), false)
         });
-        let difference = (kept.batch(&images) - &body).abs().max().double_value(&[]);
-        let largest = body.abs().max().double_value(&[]);
-        // Half precision keeps 11 bits.
-        assert!(difference <= largest / 2048.0, "{difference} of {largest}");
+        let difference = (kept.batch(&images) - &whole).abs().max().double_value(&[]);
+        let largest = whole.abs().max().double_value(&[]);
+        // Half precision keeps 11 bits, and folding a batch norm costs less than the last of them.
+        assert!(difference <= largest / 2000.0, "{difference} of {largest}");
         let estimate = Activations::estimate(&model, set, folder.path(), 4);
-        assert_eq!(estimate.bytes, body.numel() as u64 * 2);
+        assert_eq!(estimate.bytes, whole.numel() as u64 * 2);
         assert!(estimate.free > 0);
         drop(kept);
 
         let mut again = Activations::open(&model, set, folder.path()).expect("opened");
         assert_eq!(
             again
-                .fill(&model, &images, &pixels, &context)
+                .fill(&body, &images, &pixels, &context)
                 .expect("filled"),
             0
         );
@@ -268,10 +270,11 @@ mod tests {
         // Other frozen weights, other activations.
         let mut other = Model::new("inception_v3", SIZE, 3, 2, Device::Cpu).expect("built");
         other.set_trainable(set);
+        let other_body = other.optimize_for_inference(Precision::Full);
         let mut fresh = Activations::open(&other, set, folder.path()).expect("opened");
         assert_eq!(
             fresh
-                .fill(&other, &images[..1], &pixels, &context)
+                .fill(&other_body, &images[..1], &pixels, &context)
                 .expect("filled"),
             1
         );

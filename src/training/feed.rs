@@ -10,7 +10,7 @@ use super::{Activations, CacheUse, Plan, Sampler, TrainData, TrainError, Variant
 use crate::domain::{ClassId, ImageId};
 use crate::imaging::Augmentation;
 use crate::jobs::JobContext;
-use crate::models::{Model, TrainableSet, stack};
+use crate::models::{self, InferenceModel, Model, TrainableSet, stack};
 
 /// Where the pixels of an image come from, at the plan's size.
 pub trait PixelSource {
@@ -42,6 +42,8 @@ pub(super) struct Feed<'a> {
     /// The first stage that learns.
     first_stage: usize,
     kept: Option<Activations>,
+    /// The frozen layers, where something comes before the first stage that learns.
+    frozen: Option<InferenceModel>,
 }
 
 impl<'a> Feed<'a> {
@@ -56,6 +58,7 @@ impl<'a> Feed<'a> {
             seed: 0,
             first_stage: 0,
             kept: None,
+            frozen: None,
         }
     }
 
@@ -73,10 +76,12 @@ impl<'a> Feed<'a> {
             augmentation: plan.augmentation,
             variants: plan.cached_variants,
             seed: plan.seed,
+            frozen: (set.first_stage > 0)
+                .then(|| model.optimize_for_inference(models::Precision::Full)),
             ..Self::of_pixels(data.pixels, model)
         };
         let folder = data.cache.as_deref();
-        let (Some(folder), true, true) = (folder, set.first_stage > 0, plan.cache_activations)
+        let (Some(folder), Some(body), true) = (folder, &feed.frozen, plan.cache_activations)
         else {
             return Ok((feed, None));
         };
@@ -102,7 +107,7 @@ impl<'a> Feed<'a> {
         if used.used {
             let mut kept = Activations::open(model, set, folder)?;
             let read = |variant: Variant| feed.variant(variant);
-            used.computed = kept.fill(model, &variants, &read, context)?;
+            used.computed = kept.fill(body, &variants, &read, context)?;
             used.seconds = started.elapsed().as_secs_f64();
             if kept.holds(&variants) {
                 feed.kept = Some(kept);
@@ -113,9 +118,9 @@ impl<'a> Feed<'a> {
 
     /// What enters stage [`Feed::stage`] for images that are learned from: changed at random where the plan
     /// says so, by seed, image and epoch alone.
-    pub fn training(&self, model: &Model, examples: &[Example], epoch: usize) -> Tensor {
+    pub fn training(&self, examples: &[Example], epoch: usize) -> Tensor {
         if self.augmentation.is_none() {
-            return self.plain(model, examples);
+            return self.plain(examples);
         }
         let number = |e: &Example| {
             if self.kept.is_some() {
@@ -127,26 +132,26 @@ impl<'a> Feed<'a> {
             }
         };
         let variants: Vec<Variant> = examples.iter().map(|e| (e.image, number(e))).collect();
-        self.batch(model, &variants)
+        self.batch(&variants)
     }
 
     /// What enters stage [`Feed::stage`] for images that are measured on: never changed.
-    pub fn plain(&self, model: &Model, examples: &[Example]) -> Tensor {
+    pub fn plain(&self, examples: &[Example]) -> Tensor {
         let variants: Vec<Variant> = examples.iter().map(|e| (e.image, PLAIN)).collect();
-        self.batch(model, &variants)
+        self.batch(&variants)
     }
 
-    fn batch(&self, model: &Model, variants: &[Variant]) -> Tensor {
+    fn batch(&self, variants: &[Variant]) -> Tensor {
         if let Some(kept) = &self.kept {
             return kept.batch(variants);
         }
         let pixels: Vec<Vec<u8>> = variants.iter().map(|v| self.variant(*v)).collect();
         let images = stack(pixels.iter().map(|p| &p[..]), self.size, self.device);
-        if self.first_stage == 0 {
+        let Some(body) = &self.frozen else {
             return images;
-        }
+        };
         // Rounded as what is kept is, so that a training does not depend on the room on the disk.
-        tch::no_grad(|| model.run(&images, 0..self.first_stage, false))
+        body.run(&images, 0..self.first_stage)
             .to_kind(Kind::Half)
             .to_kind(Kind::Float)
     }
@@ -284,10 +289,10 @@ mod tests {
         let (feed, _) = Feed::for_phase(&model, set, &plan, &data, &context).expect("a feed");
         let same = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]) == 0.0;
         let plain = stack([Ramp.pixels(ImageId(0))].into_iter(), 32, Device::Cpu);
-        assert!(same(&feed.plain(&model, &validation), &plain));
-        let epoch = |n| feed.training(&model, &train[..1], n);
+        assert!(same(&feed.plain(&validation), &plain));
+        let epoch = |n| feed.training(&train[..1], n);
         assert!(!same(&epoch(1), &plain) && !same(&epoch(1), &epoch(2)));
         assert!(same(&epoch(1), &epoch(1)));
-        assert!(!same(&epoch(1), &feed.training(&model, &train[1..], 1)));
+        assert!(!same(&epoch(1), &feed.training(&train[1..], 1)));
     }
 }

@@ -17,7 +17,7 @@ pub use event::{CacheUse, EpochMetrics, PhaseStart, TrainEvent, ValidationPredic
 pub use feed::{Example, PixelSource};
 pub use objective::log_prior;
 pub use plan::{
-    Balance, Loss, Monitor, Phase, Plan, PlanError, ResolvedPhase, Sampler, Schedule, preset,
-    preset_for, preset_names,
+    Balance, Loss, Monitor, Phase, Plan, PlanError, Precision, ResolvedPhase, Sampler, Schedule,
+    preset, preset_for, preset_names,
 };
 pub use trainer::{Fitted, TrainData, TrainError, fit};

@@ -38,6 +38,19 @@ pub enum Loss {
     Focal,
 }
 
+/// In what numbers the layers compute while they learn. Weights, losses and what is remembered of gradients
+/// are fp32 always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// bf16 where the processor has it and the network gains from it, else fp32.
+    Auto,
+    /// fp32.
+    Fp32,
+    /// bf16, be it emulated.
+    Bf16,
+}
+
 /// How the learning rate moves within a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -176,6 +189,8 @@ pub struct Plan {
     pub train_per_class: Option<usize>,
     /// Seeds split, weights and batches.
     pub seed: u64,
+    /// In what numbers the layers compute while they learn.
+    pub precision: Precision,
     /// Whether what enters the first layer that learns is computed once and kept, where there is room.
     pub cache_activations: bool,
     /// How many changed variants of a training image are kept that way, where images are augmented; the
@@ -214,6 +229,7 @@ impl Default for Plan {
             group_by: None,
             train_per_class: None,
             seed: 42,
+            precision: Precision::Auto,
             cache_activations: true,
             cached_variants: 4,
             augmentation: Augmentation::default(),

@@ -9,14 +9,14 @@ use std::{
 use tch::{Device, Kind, Reduction, Tensor, nn::OptimizerConfig as _};
 
 use super::{
-    EpochMetrics, Example, Monitor, PhaseStart, PixelSource, Plan, ResolvedPhase, TrainEvent,
-    ValidationPrediction, ema::Ema, feed::Feed, feed::mix, feed::order, feed::targets, log_prior,
-    objective::Objective, schedule::rate,
+    EpochMetrics, Example, Monitor, PhaseStart, PixelSource, Plan, Precision, ResolvedPhase,
+    TrainEvent, ValidationPrediction, ema::Ema, feed::Feed, feed::mix, feed::order, feed::targets,
+    log_prior, objective::Objective, schedule::rate,
 };
 use crate::domain::{ClassId, CostMatrix, Prediction};
 use crate::evaluation::{ConfusionMatrix, EvaluationError, Report, Temperature};
 use crate::jobs::{JobContext, StopReason};
-use crate::models::{Model, ModelError, best_device, weights};
+use crate::models::{self, Model, ModelError, best_device, weights};
 use crate::storage::StorageError;
 
 /// Images read at once where no gradient is needed.
@@ -175,6 +175,17 @@ fn start(plan: &Plan, classes: usize) -> Result<(Model, Option<String>), TrainEr
     Ok((model, report))
 }
 
+/// What the layers compute in while they learn.
+fn kind(plan: &Plan, model: &Model) -> Kind {
+    let device = model.variables.device();
+    let fast = models::Precision::fastest(device) == models::Precision::BFloat16;
+    match plan.precision {
+        Precision::Bf16 => Kind::BFloat16,
+        Precision::Auto if fast && model.spec.learns_in_bf16 => Kind::BFloat16,
+        Precision::Auto | Precision::Fp32 => Kind::Float,
+    }
+}
+
 /// Draws the last layer anew.
 fn reset_head(model: &Model, seed: u64) -> Result<(), TrainError> {
     let device = model.variables.device();
@@ -250,6 +261,7 @@ impl<'a> Training<'a> {
         let warmup = (plan.warmup_epochs * steps as f64).round() as usize;
         let most: usize = phases.iter().map(|p| p.epochs).sum();
         let earlier: usize = phases[..at].iter().map(|p| p.epochs).sum();
+        let kind = kind(plan, &self.model);
         let mut waited = 0;
         self.reason = "all epochs done";
         for epoch_here in 0..phase.epochs {
@@ -278,9 +290,10 @@ impl<'a> Training<'a> {
                 optimizer.set_lr(learning_rate);
                 // Dropout masks follow from seed, epoch and step alone.
                 tch::manual_seed(mix(plan.seed, epoch, step).cast_signed());
-                let input = feed.training(&self.model, batch, epoch);
+                let input = feed.training(batch, epoch);
                 let stages = feed.stage()..self.model.stages();
-                let embeddings = self.model.run(&input, stages, true);
+                let embeddings = self.model.run(&input.to_kind(kind), stages, true);
+                let embeddings = embeddings.to_kind(Kind::Float);
                 let logits = self.model.head(&embeddings, true);
                 let targets = targets(batch).to_device(logits.device());
                 let loss = self.objective.loss(&logits, &targets);
@@ -485,7 +498,7 @@ fn evaluate(model: &Model, feed: &Feed<'_>, examples: &[Example]) -> (Vec<Predic
     let mut loss = 0.0;
     tch::no_grad(|| {
         for batch in examples.chunks(EVALUATION_BATCH) {
-            let input = feed.plain(model, batch);
+            let input = feed.plain(batch);
             let embeddings = model.run(&input, feed.stage()..model.stages(), false);
             let logits = model.head(&embeddings, false).to_kind(Kind::Float);
             let targets = targets(batch).to_device(logits.device());
