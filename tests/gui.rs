@@ -351,6 +351,34 @@ fn link(from: &Path, to: &Path) {
 }
 
 #[test]
+fn a_plain_folder_is_given_classes_and_labelled_with_them() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("set")).unwrap();
+    for i in 0..4 {
+        picture(&folder.path().join(format!("set/{i}.png")), i);
+    }
+    let mut window = Window::on(folder, "set");
+    window.press_with(Modifiers::COMMAND, Key::Num2);
+    let field = window.harness.get_by_role(egui::accesskit::Role::TextInput);
+    field.focus();
+    field.type_text("good, dent");
+    window.settle();
+    window.click("Use these classes");
+    window.until("opened again", |app| {
+        app.session()
+            .is_some_and(|s| s.classes().regular_len() == 2)
+    });
+    window.settle();
+    window.press_with(Modifiers::COMMAND, Key::Num2);
+    window.press(Key::Num1);
+    assert_eq!(window.hand(0), class(1));
+    assert_eq!(
+        window.app().session().unwrap().classes().name(ClassId(1)),
+        "dent"
+    );
+}
+
+#[test]
 fn an_unreadable_image_is_shown_as_such() {
     let folder = data_set();
     std::fs::write(folder.path().join("set/bent/000.png"), b"").unwrap();

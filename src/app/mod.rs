@@ -12,6 +12,7 @@ mod inspector;
 pub mod keymap;
 pub mod labeller;
 mod logic;
+mod measure;
 pub mod predictions;
 pub mod session;
 pub mod settings;
@@ -26,6 +27,8 @@ pub mod views;
 pub mod walk;
 pub mod widgets;
 mod workspace;
+
+pub use self::measure::measure;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -183,6 +186,16 @@ pub struct WindowError(String);
 /// # Errors
 /// [`WindowError`] where there is no display, or no way to draw on it.
 pub fn run(request: Option<OpenRequest>) -> Result<(), WindowError> {
+    run_window(Box::new(|creation| {
+        let app = App::new(&creation.egui_ctx, Settings::default_path());
+        if let Some(request) = request {
+            app.commands.send(Command::Open(request));
+        }
+        Ok(Box::new(app))
+    }))
+}
+
+fn run_window(creator: eframe::AppCreator<'_>) -> Result<(), WindowError> {
     let viewport = egui::ViewportBuilder::default()
         .with_title("Driftscope")
         .with_app_id("driftscope")
@@ -192,16 +205,6 @@ pub fn run(request: Option<OpenRequest>) -> Result<(), WindowError> {
         viewport,
         ..eframe::NativeOptions::default()
     };
-    eframe::run_native(
-        "driftscope",
-        options,
-        Box::new(|creation| {
-            let app = App::new(&creation.egui_ctx, Settings::default_path());
-            if let Some(request) = request {
-                app.commands.send(Command::Open(request));
-            }
-            Ok(Box::new(app))
-        }),
-    )
-    .map_err(|error| WindowError(error.to_string()))
+    eframe::run_native("driftscope", options, creator)
+        .map_err(|error| WindowError(error.to_string()))
 }

@@ -57,6 +57,10 @@ struct Inner {
     levels: Levels,
     developer: Developer,
     frame: u64,
+    /// Thumbnails painted in this frame.
+    painted: usize,
+    /// Thumbnails painted, and missing, in the frame before.
+    last_frame: (usize, usize),
 }
 
 /// Thumbnails in atlas pages and a few large images. Views share it: asking for a picture notes that
@@ -83,6 +87,8 @@ impl Textures {
                 levels: Levels::default(),
                 developer: Developer::spawn(wake)?,
                 frame: 0,
+                painted: 0,
+                last_frame: (0, 0),
             }),
         })
     }
@@ -95,6 +101,7 @@ impl Textures {
         if found.is_none() && !inner.failed.contains_key(&image) {
             inner.thumbnails_wanted.push(image);
         }
+        inner.painted += usize::from(found.is_some());
         found
     }
 
@@ -139,11 +146,19 @@ impl Textures {
         inner.frame += 1;
         let large = std::mem::take(&mut inner.large_wanted);
         let thumbnails = std::mem::take(&mut inner.thumbnails_wanted);
+        inner.last_frame = (std::mem::take(&mut inner.painted), thumbnails.len());
         large
             .into_iter()
             .map(Wanted::Large)
             .chain(thumbnails.into_iter().map(Wanted::Thumbnail))
             .collect()
+    }
+
+    /// Thumbnails that the frame before this one painted, and those it left empty because they were on
+    /// their way.
+    #[must_use]
+    pub fn last_frame(&self) -> (usize, usize) {
+        self.inner.borrow().last_frame
     }
 
     /// A thumbnail arrived.

@@ -82,6 +82,9 @@ pub struct HowArgs {
     /// Column of the file names in a CSV
     #[arg(long, value_name = "COLUMN")]
     pub filename_column: Option<String>,
+    /// Classes to label with, where the files name none
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
+    pub classes: Vec<String>,
     /// Where to keep labels, runs and caches [default: .driftscope in the data set's folder]
     #[arg(long, value_name = "DIR")]
     pub project: Option<PathBuf>,
@@ -93,6 +96,7 @@ impl HowArgs {
             images: self.images.clone(),
             label_column: self.label_column.clone(),
             filename_column: self.filename_column.clone(),
+            classes: self.classes.clone(),
         }
     }
 }
@@ -292,8 +296,8 @@ pub struct DemoArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct BenchArgs {
-    /// What to measure
-    #[arg(value_parser = ["label", "gallery", "decode", "all"], default_value = "all")]
+    /// What to measure; startup opens the window and closes it again, and is part of all where there is a display
+    #[arg(value_parser = ["startup", "open", "gallery", "label", "decode", "all"], default_value = "all")]
     pub what: String,
     /// The data set to measure on; a made one in a temporary folder when not given
     #[arg(long, value_name = "PATH")]

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use serde_json::json;
 
 use crate::dataset::sample::SampleSpec;
-use crate::workflows::{self, ExportFormat, OpenRequest, Project};
+use crate::workflows::{self, Bench, ExportFormat, Figure, OpenRequest, Project};
 
 use super::args::{BenchArgs, DataArgs, LabelCommand, SampleArgs};
 use super::output::{Bar, Output};
@@ -166,10 +166,24 @@ fn import(data: &DataArgs, from: &Path, output: &Output) -> Result<()> {
     }))
 }
 
-pub fn bench(args: &BenchArgs, output: &Output) -> Result<()> {
+pub fn bench(
+    args: &BenchArgs,
+    output: &Output,
+    measure_window: fn(OpenRequest) -> Result<Vec<Figure>>,
+) -> Result<()> {
     let bar = Bar::new();
-    let figures = workflows::bench(&args.what, args.data.as_deref(), &bar.context)?;
+    let bench = Bench::new(args.data.as_deref(), &bar.context)?;
+    let mut figures = bench.run(&args.what, &bar.context)?;
     drop(bar);
+    if args.what == "startup" || args.what == "all" {
+        match measure_window(bench.warm_project()?) {
+            Ok(measured) => figures.extend(measured),
+            Err(error) if args.what == "all" => {
+                output.warn(&format!("startup was left out: {error}"))
+            }
+            Err(error) => return Err(error),
+        }
+    }
     for figure in &figures {
         if output.is_json() {
             output.json(figure)?;

@@ -17,12 +17,20 @@ use clap::Parser as _;
 use args::{Args, Command};
 use output::Output;
 
-use crate::workflows::OpenRequest;
+use crate::workflows::{Figure, OpenRequest};
+
+/// What the command line asks of the window, which it may not know.
+pub struct Window {
+    /// Shows the workbench until the user closes it.
+    pub open: fn(Option<OpenRequest>) -> anyhow::Result<()>,
+    /// Opens the workbench, times it and closes it.
+    pub measure: fn(OpenRequest) -> anyhow::Result<Vec<Figure>>,
+}
 
 /// Runs the program on the process's own arguments and returns its exit code: 0 done, 1 failed, 2 bad
-/// usage. `open_window` shows the workbench until the user closes it.
+/// usage.
 #[must_use]
-pub fn main(open_window: fn(Option<OpenRequest>) -> anyhow::Result<()>) -> ExitCode {
+pub fn main(window: &Window) -> ExitCode {
     let args = Args::parse();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
@@ -30,7 +38,7 @@ pub fn main(open_window: fn(Option<OpenRequest>) -> anyhow::Result<()>) -> ExitC
         .init();
     let output = Output::new(args.json);
     let command = args.command.unwrap_or(Command::Open(args.open));
-    match dispatch(command, &output, open_window) {
+    match dispatch(command, &output, window) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output.error(&error);
@@ -39,13 +47,9 @@ pub fn main(open_window: fn(Option<OpenRequest>) -> anyhow::Result<()>) -> ExitC
     }
 }
 
-fn dispatch(
-    command: Command,
-    output: &Output,
-    open_window: fn(Option<OpenRequest>) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+fn dispatch(command: Command, output: &Output, window: &Window) -> anyhow::Result<()> {
     match command {
-        Command::Open(args) => open_window(args.path.map(|path| OpenRequest {
+        Command::Open(args) => (window.open)(args.path.map(|path| OpenRequest {
             path,
             options: args.how.options(),
             project_dir: args.how.project,
@@ -67,6 +71,6 @@ fn dispatch(
         Command::Submit(args) => drift::submit(&args, output),
         #[cfg(feature = "torch")]
         Command::Demo(args) => demo::demo(&args, output),
-        Command::Bench(args) => data::bench(&args, output),
+        Command::Bench(args) => data::bench(&args, output, window.measure),
     }
 }

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::challenge;
-use super::class_words::{ClassWords, labelled_entry, rare_labels};
+use super::class_words::{ClassWords, is_unlabelled, labelled_entry, rare_labels};
 use super::error::DatasetError;
 use super::folders::{FolderLabels, Found, folder_labels, is_table_name, walk};
 use super::manifest::{ImageEntry, Layout, Manifest};
 use super::problem::{Problem, ProblemKind};
 use super::table::{Listed, Table};
 use super::text::{count, few, quoted, thousands};
+use crate::domain::ClassSet;
 
 /// What a user may say beside the path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,16 @@ pub struct OpenOptions {
     pub label_column: Option<String>,
     /// Column that holds the file names, instead of the one found by its name.
     pub filename_column: Option<String>,
+    /// Regular classes to label with, in order, for a data set whose files name none.
+    pub classes: Vec<String>,
+}
+
+impl OpenOptions {
+    /// Whether something is said that only makes sense for a CSV.
+    #[must_use]
+    pub fn asks_for_table(&self) -> bool {
+        self.images.is_some() || self.label_column.is_some() || self.filename_column.is_some()
+    }
 }
 
 /// Opens what lies at `path`: a folder in the challenge's layout, a CSV file or a folder with one,
@@ -31,6 +42,44 @@ pub struct OpenOptions {
 /// [`DatasetError`] where there is no data set to open. What is wrong with single files or rows goes
 /// into [`Manifest::problems`] instead.
 pub fn detect(path: &Path, options: &OpenOptions) -> Result<Manifest, DatasetError> {
+    let mut manifest = find(path, options)?;
+    if !options.classes.is_empty() {
+        name_classes(&mut manifest, &options.classes)?;
+    }
+    Ok(manifest)
+}
+
+/// Gives a data set whose files name no regular class those that the user names.
+fn name_classes(manifest: &mut Manifest, names: &[String]) -> Result<(), DatasetError> {
+    let chosen = ClassSet::from_labels(names.iter().map(|name| name.trim()));
+    let few_enough = chosen.regular_len() < 254;
+    if chosen.regular_len() == 0 || !few_enough || names.iter().any(|n| is_unlabelled(n)) {
+        return Err(DatasetError::ClassNames {
+            names: names.to_vec(),
+        });
+    }
+    let known = &manifest.classes;
+    if known.regular_len() > 0 {
+        if known.regular_names() == chosen.regular_names() {
+            return Ok(());
+        }
+        return Err(DatasetError::ClassesNamed {
+            path: manifest.root.clone(),
+            known: known.regular_names(),
+        });
+    }
+    for image in &mut manifest.images {
+        image.label = image.label.map(|_| chosen.drift());
+    }
+    manifest.statement += &format!(
+        " Classes to label with, as you named them: {}.",
+        few(&chosen.regular_names(), 12)
+    );
+    manifest.classes = chosen;
+    Ok(())
+}
+
+fn find(path: &Path, options: &OpenOptions) -> Result<Manifest, DatasetError> {
     let metadata = fs::metadata(path).map_err(|e| DatasetError::from_io(path, e))?;
     if let Some(images) = options.images.as_ref().filter(|images| !images.is_dir()) {
         return Err(DatasetError::NoImageFolder {
@@ -119,7 +168,7 @@ fn choose_table(
     if suitable.len() == 1 {
         return Ok(Chosen::Table(suitable.remove(0).0));
     }
-    let asked = *options != OpenOptions::default();
+    let asked = options.asks_for_table();
     if found.images.is_empty() || asked {
         // Better to say what is wrong with the only table than that there is nothing.
         if unsuitable.len() == 1 {
@@ -317,7 +366,7 @@ fn open_plain_folder(root: &Path, found: Found) -> Manifest {
     Manifest::new(
         root.to_owned(),
         Layout::PlainFolder,
-        crate::domain::ClassSet::from_labels::<&str>([]),
+        ClassSet::from_labels::<&str>([]),
         images,
         Vec::new(),
         statement,

@@ -139,6 +139,20 @@ pub enum DatasetError {
         /// The folder.
         path: PathBuf,
     },
+    /// Names that cannot be classes.
+    #[error("{} cannot be the names of classes; give 1 to 253 different names, none of them empty, and leave out drift, which is always there", few(.names, 6))]
+    ClassNames {
+        /// What was given.
+        names: Vec<String>,
+    },
+    /// Class names were given, and the files have others.
+    #[error("the files of {} name the classes themselves ({}); open it without naming classes", .path.display(), few(.known, 8))]
+    ClassesNamed {
+        /// The data set.
+        path: PathBuf,
+        /// The classes in its files.
+        known: Vec<String>,
+    },
 }
 
 impl DatasetError {

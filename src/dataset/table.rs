@@ -473,7 +473,7 @@ mod tests {
         let options = OpenOptions {
             filename_column: Some("photo".to_owned()),
             label_column: Some("klass".to_owned()),
-            images: None,
+            ..OpenOptions::default()
         };
         let error = table.columns(&options).unwrap_err();
         assert!(error.to_string().contains("\"klass\""), "{error}");

@@ -238,6 +238,7 @@ fn images_may_lie_elsewhere_and_columns_be_named() {
         images: Some(images.path().to_owned()),
         label_column: Some("KIND".to_owned()),
         filename_column: Some("photo".to_owned()),
+        ..OpenOptions::default()
     };
     for path in [csv.path().to_owned(), csv.path().join("t.csv")] {
         let manifest = detect(&path, &options).unwrap();

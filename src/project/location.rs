@@ -37,7 +37,10 @@ pub fn locate(
     project_dir: Option<&Path>,
 ) -> Result<Place, ProjectError> {
     if path.join(Settings::FILE).is_file() {
-        let settings = Settings::load(path)?;
+        let mut settings = Settings::load(path)?;
+        if !options.classes.is_empty() {
+            settings.source.classes.clone_from(&options.classes);
+        }
         let dataset = path.join(&settings.source.path);
         return Ok(Place {
             dir: path.to_owned(),
@@ -60,11 +63,17 @@ pub fn locate(
         Settings::default()
     };
     // What is named now wins over what was stored, except that nothing named keeps what was stored.
-    let options = if *options == OpenOptions::default() {
-        settings.source.options(&dir)
-    } else {
-        options.clone()
-    };
+    let stored = settings.source.options(&dir);
+    let mut options = options.clone();
+    if options.classes.is_empty() {
+        options.classes.clone_from(&stored.classes);
+    }
+    if !options.asks_for_table() {
+        options = OpenOptions {
+            classes: options.classes,
+            ..stored
+        };
+    }
     settings.source = Source::new(&dataset, &options, &dir);
     Ok(Place {
         dir,

@@ -50,6 +50,8 @@ pub struct Source {
     pub label_column: Option<String>,
     /// Column of the file names, if not found by name.
     pub filename_column: Option<String>,
+    /// Classes named by the user, where the files name none.
+    pub classes: Vec<String>,
 }
 
 impl Source {
@@ -70,6 +72,7 @@ impl Source {
             images: options.images.clone(),
             label_column: options.label_column.clone(),
             filename_column: options.filename_column.clone(),
+            classes: options.classes.clone(),
         }
     }
 
@@ -80,6 +83,7 @@ impl Source {
             images: self.images.as_ref().map(|images| dir.join(images)),
             label_column: self.label_column.clone(),
             filename_column: self.filename_column.clone(),
+            classes: self.classes.clone(),
         }
     }
 }

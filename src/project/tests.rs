@@ -129,3 +129,44 @@ fn a_class_too_small_to_split_is_told_and_the_project_still_opens() {
     );
     assert!(project.splits.iter().all(|s| *s == Split::Train));
 }
+
+#[test]
+fn a_plain_folder_keeps_the_classes_it_is_given_and_the_labels_from_before() {
+    let folder = class_folders(&["pictures"], 6);
+    let with = |names: &[&str]| OpenOptions {
+        classes: names.iter().map(|n| (*n).to_owned()).collect(),
+        ..OpenOptions::default()
+    };
+    let mut project = open(folder.path());
+    assert_eq!(project.manifest.classes.regular_len(), 0);
+    let key = project.manifest.images[0].key.clone();
+    project.labels.apply(label(&key, 0)).unwrap();
+    let dir = project.dir.clone();
+    drop(project);
+
+    let mut named = Project::open(&dir, &with(&["good", "bent"]), None).unwrap();
+    assert_eq!(named.manifest.classes.regular_names(), ["good", "bent"]);
+    // What was drift is drift still, now behind the new classes.
+    assert_eq!(named.hand_label(ImageId(0)), Some(Label::Class(ClassId(2))));
+    let key = named.manifest.images[1].key.clone();
+    named.labels.apply(label(&key, 1)).unwrap();
+    drop(named);
+    let again = open(folder.path());
+    assert_eq!(again.manifest.classes.regular_names(), ["good", "bent"]);
+    assert_eq!(again.hand_label(ImageId(1)), Some(Label::Class(ClassId(1))));
+    drop(again);
+
+    for names in [&["drift"][..], &["good", " "]] {
+        let error = Project::open(folder.path(), &with(names), None).err();
+        let error = error.unwrap().to_string();
+        assert!(error.contains("cannot be the names of classes"), "{error}");
+    }
+    let other = class_folders(&["a", "b"], 3);
+    let error = Project::open(other.path(), &with(&["good"]), None).err();
+    assert!(
+        error
+            .unwrap()
+            .to_string()
+            .contains("name the classes themselves (a, b)")
+    );
+}

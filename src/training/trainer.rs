@@ -65,6 +65,9 @@ pub struct Fitted {
     pub test: Vec<Prediction>,
     /// Answers of the best epoch on the validation split, in the order of [`TrainData::validation`].
     pub validation: Vec<Prediction>,
+    /// Answers of the best epoch on the images it was trained on, in the order of [`TrainData::train`]: for
+    /// finding wrong labels, never for figures.
+    pub train: Vec<Prediction>,
     /// Wall-clock seconds in all.
     pub seconds: f64,
 }
@@ -249,6 +252,7 @@ pub fn fit(
     let best = best.ok_or(TrainError::NothingToKeep)?;
     weights::restore(&model.variables, &best.weights);
     let (test, _) = evaluate(&model, plan.size, data.pixels, &data.test);
+    let (train, _) = evaluate(&model, plan.size, data.pixels, &data.train);
     let report = Report::new(
         data.classes.clone(),
         confusion(k, &data.test, &test),
@@ -268,6 +272,7 @@ pub fn fit(
         report,
         test,
         validation: best.validation,
+        train,
         seconds: started.elapsed().as_secs_f64(),
     })
 }

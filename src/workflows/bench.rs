@@ -15,7 +15,7 @@ use crate::imaging::{self, Kind, Loader, Request};
 use crate::jobs::JobContext;
 use crate::labels::{Change, Source};
 use crate::project::{Project, Snapshot};
-use crate::storage::{StorageError, create_dir};
+use crate::storage::create_dir;
 
 use super::{OpenRequest, WorkflowError, open, open_thumbnails, sample, scan};
 
@@ -66,19 +66,30 @@ impl fmt::Display for Figure {
 }
 
 impl Figure {
-    fn times(name: &str, mut milliseconds: Vec<f64>) -> Self {
+    /// Median and 99th percentile of single times.
+    #[must_use]
+    pub fn times(name: &str, mut milliseconds: Vec<f64>) -> Self {
         milliseconds.sort_by(f64::total_cmp);
-        let n = milliseconds.len();
+        let last = milliseconds.len().saturating_sub(1);
         let at = |share: f64| {
-            milliseconds
-                .get(((n - 1) as f64 * share).round() as usize)
-                .copied()
+            let index = (last as f64 * share).round() as usize;
+            milliseconds.get(index).copied()
         };
+        Self {
+            median_ms: at(0.5),
+            p99_ms: at(0.99),
+            ..Self::count(name, milliseconds.len())
+        }
+    }
+
+    /// A number of things.
+    #[must_use]
+    pub fn count(name: &str, n: usize) -> Self {
         Self {
             name: name.to_owned(),
             n,
-            median_ms: at(0.5),
-            p99_ms: at(0.99),
+            median_ms: None,
+            p99_ms: None,
             took_ms: None,
             images_per_s: None,
         }
@@ -86,16 +97,14 @@ impl Figure {
 
     fn rate(name: &str, n: usize, took: Duration) -> Self {
         Self {
-            name: name.to_owned(),
-            n,
-            median_ms: None,
-            p99_ms: None,
-            took_ms: None,
             images_per_s: Some(n as f64 / took.as_secs_f64()),
+            ..Self::count(name, n)
         }
     }
 
-    fn once(name: &str, n: usize, took: Duration) -> Self {
+    /// One measurement over `n` images.
+    #[must_use]
+    pub fn once(name: &str, n: usize, took: Duration) -> Self {
         Self {
             took_ms: Some(took.as_secs_f64() * 1000.0),
             ..Self::rate(name, n, took)
@@ -103,45 +112,71 @@ impl Figure {
     }
 }
 
-/// Measures `what`: `label`, `gallery`, `decode` or `all`, on `data` or on a made data set kept in the
-/// user's cache folder. Labels go into a project of their own that is removed afterwards; the user's
-/// are never touched.
-///
-/// # Errors
-/// [`WorkflowError`].
-pub fn bench(
-    what: &str,
-    data: Option<&Path>,
-    context: &JobContext,
-) -> Result<Vec<Figure>, WorkflowError> {
-    let scratch = directories::ProjectDirs::from("", "", "driftscope").map_or_else(
-        || PathBuf::from(".cache"),
-        |dirs| dirs.cache_dir().to_owned(),
-    );
-    let data = match data {
-        Some(path) => path.to_owned(),
-        None => made_data(&scratch, context)?,
-    };
-    let place = scratch.join(format!("bench-{}", std::process::id()));
-    create_dir(&place)?;
-    let measured = (|| {
+/// Measurements on one data set. Labels and caches go into a project of its own, which is removed when this
+/// is dropped; the user's are never touched.
+pub struct Bench {
+    data: PathBuf,
+    project: PathBuf,
+}
+
+impl Bench {
+    /// Measures on `data`, or on a made data set kept in the user's cache folder.
+    ///
+    /// # Errors
+    /// [`WorkflowError`].
+    pub fn new(data: Option<&Path>, context: &JobContext) -> Result<Self, WorkflowError> {
+        let scratch = directories::ProjectDirs::from("", "", "driftscope").map_or_else(
+            || PathBuf::from(".cache"),
+            |dirs| dirs.cache_dir().to_owned(),
+        );
+        let data = match data {
+            Some(path) => path.to_owned(),
+            None => made_data(&scratch, context)?,
+        };
+        let project = scratch.join(format!("bench-{}", std::process::id()));
+        create_dir(&project)?;
+        Ok(Self { data, project })
+    }
+
+    /// Measures `what`: `open`, `gallery`, `decode`, `label` or `all`; nothing for another word.
+    ///
+    /// # Errors
+    /// [`WorkflowError`].
+    pub fn run(&self, what: &str, context: &JobContext) -> Result<Vec<Figure>, WorkflowError> {
         let mut figures = Vec::new();
-        for (name, run) in [
-            ("gallery", gallery as Bench),
-            ("decode", decode as Bench),
-            ("label", label as Bench),
+        for (name, measure) in [
+            ("open", opening as Measure),
+            ("gallery", gallery as Measure),
+            ("decode", decode as Measure),
+            ("label", label as Measure),
         ] {
             if what == name || what == "all" {
-                figures.extend(run(&data, &place, context)?);
+                figures.extend(measure(&self.data, &self.project, context)?);
             }
         }
         Ok(figures)
-    })();
-    fs::remove_dir_all(&place).map_err(|e| StorageError::io("remove", &place, e))?;
-    measured
+    }
+
+    /// What to open to see the data set with everything cached.
+    ///
+    /// # Errors
+    /// [`WorkflowError`].
+    pub fn warm_project(&self) -> Result<OpenRequest, WorkflowError> {
+        let snapshot = project(&self.data, &self.project)?.snapshot();
+        let thumbnails = open_thumbnails(&snapshot);
+        scan(&snapshot, &thumbnails, &JobContext::detached(), &mut |_| {})?;
+        Ok(request(&self.data, &self.project))
+    }
 }
 
-type Bench = fn(&Path, &Path, &JobContext) -> Result<Vec<Figure>, WorkflowError>;
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // What cannot be removed lies in the user's cache folder, where it may be removed at any time.
+        drop(fs::remove_dir_all(&self.project));
+    }
+}
+
+type Measure = fn(&Path, &Path, &JobContext) -> Result<Vec<Figure>, WorkflowError>;
 
 fn made_data(scratch: &Path, context: &JobContext) -> Result<PathBuf, WorkflowError> {
     let out = scratch.join("bench-sample");
@@ -159,21 +194,24 @@ fn made_data(scratch: &Path, context: &JobContext) -> Result<PathBuf, WorkflowEr
     Ok(out)
 }
 
-fn project(data: &Path, place: &Path) -> Result<Project, WorkflowError> {
-    open(&OpenRequest {
+fn request(data: &Path, place: &Path) -> OpenRequest {
+    OpenRequest {
         path: data.to_owned(),
         project_dir: Some(place.to_owned()),
         ..OpenRequest::default()
-    })
+    }
+}
+
+fn project(data: &Path, place: &Path) -> Result<Project, WorkflowError> {
+    open(&request(data, place))
 }
 
 /// Opening with nothing known, then with a warm cache, until every image can be listed and drawn.
-fn gallery(data: &Path, place: &Path, context: &JobContext) -> Result<Vec<Figure>, WorkflowError> {
+fn opening(data: &Path, place: &Path, context: &JobContext) -> Result<Vec<Figure>, WorkflowError> {
     let mut figures = Vec::new();
-    for name in ["gallery cold open and scan", "gallery warm open and scan"] {
+    for name in ["open and scan, nothing cached", "open and scan, warm cache"] {
         let started = Instant::now();
-        let project = project(data, place)?;
-        let snapshot = project.snapshot();
+        let snapshot = project(data, place)?.snapshot();
         let thumbnails = open_thumbnails(&snapshot);
         scan(&snapshot, &thumbnails, context, &mut |_| {})?;
         figures.push(Figure::once(
@@ -182,6 +220,11 @@ fn gallery(data: &Path, place: &Path, context: &JobContext) -> Result<Vec<Figure
             started.elapsed(),
         ));
     }
+    Ok(figures)
+}
+
+/// Thumbnails out of the warm cache.
+fn gallery(data: &Path, place: &Path, context: &JobContext) -> Result<Vec<Figure>, WorkflowError> {
     let project = project(data, place)?;
     let snapshot = project.snapshot();
     let thumbnails = open_thumbnails(&snapshot);
@@ -198,12 +241,11 @@ fn gallery(data: &Path, place: &Path, context: &JobContext) -> Result<Vec<Figure
         .iter()
         .filter(|c| thumbnails.get(c).is_some())
         .count();
-    figures.push(Figure::rate(
+    Ok(vec![Figure::rate(
         "gallery thumbnails from the cache",
         shown,
         started.elapsed(),
-    ));
-    Ok(figures)
+    )])
 }
 
 fn decode(data: &Path, place: &Path, _: &JobContext) -> Result<Vec<Figure>, WorkflowError> {

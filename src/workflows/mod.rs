@@ -20,7 +20,7 @@ mod submit;
 #[cfg(feature = "torch")]
 mod train;
 
-pub use bench::{Figure, bench};
+pub use bench::{Bench, Figure};
 pub use error::WorkflowError;
 pub use export::{ExportFormat, ExportSummary, ImportSummary, export_labels, import_labels};
 pub use info::{Info, info};

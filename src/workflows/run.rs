@@ -193,14 +193,14 @@ pub(super) fn open_embedder(
     Ok(Embedder::new(model, weights, &snapshot.cache())?)
 }
 
-/// A run's answers on the images it was validated and tested on.
+/// A run's answers on the images it was trained, validated and tested on.
 #[derive(Clone, Debug)]
 pub struct Review {
     /// The run.
     pub run: RunSummary,
     /// Names of the regular classes, in order.
     pub classes: Vec<String>,
-    /// Validation and test images that are still in the data set, in the run's order.
+    /// Its images that are still in the data set, in the run's order.
     pub rows: Vec<ReviewRow>,
     /// Images of the run that the data set does not have any more.
     pub gone: usize,

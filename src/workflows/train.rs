@@ -325,11 +325,15 @@ fn write_run(
         row.extend(prediction.probabilities.iter().map(ToString::to_string));
         row
     };
-    let validation = data.validation.iter().zip(&fitted.validation);
-    let test = data.test.iter().zip(&fitted.test);
-    let rows = validation
-        .map(|(e, p)| row(Split::Validation, e, p))
-        .chain(test.map(|(e, p)| row(Split::Test, e, p)));
+    let parts = [
+        (Split::Train, &data.train, &fitted.train),
+        (Split::Validation, &data.validation, &fitted.validation),
+        (Split::Test, &data.test, &fitted.test),
+    ];
+    let rows = parts.iter().flat_map(|(split, examples, predictions)| {
+        let answered = examples.iter().zip(*predictions);
+        answered.map(|(example, prediction)| row(*split, example, prediction))
+    });
     write_csv(&dir.join(PREDICTIONS), std::iter::once(header).chain(rows))?;
 
     write_json(&dir.join(REPORT), &fitted.report)?;

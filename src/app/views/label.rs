@@ -16,6 +16,7 @@ use crate::app::widgets::{
 };
 use crate::domain::{ClassId, ImageId, Label};
 use crate::queue::Strategy;
+use crate::workflows::{OpenOptions, OpenRequest};
 
 /// What is shown beside the image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct LabelView {
     shown: Option<ImageId>,
     compare: Compare,
     levels: Levels,
+    /// Class names being typed, for a data set whose files name none.
+    names: String,
 }
 
 impl LabelView {
@@ -127,7 +130,7 @@ impl LabelView {
             .show(ui, |ui| {
                 ScrollArea::vertical()
                     .auto_shrink(false)
-                    .show(ui, |ui| call(ui, cx, walk, image));
+                    .show(ui, |ui| call(ui, cx, walk, image, &mut self.names));
             });
         egui::Panel::bottom("filmstrip")
             .exact_size(112.0)
@@ -281,7 +284,7 @@ fn hidden(ui: &Ui, cx: &ViewContext<'_>) -> bool {
 }
 
 /// The classes with their keys, the other keys, and why this image.
-fn call(ui: &mut Ui, cx: &ViewContext<'_>, walk: &Walk, image: ImageId) {
+fn call(ui: &mut Ui, cx: &ViewContext<'_>, walk: &Walk, image: ImageId, names: &mut String) {
     let p = cx.palette;
     section(ui, p, "Your call");
     ui.add_space(2.0);
@@ -289,6 +292,9 @@ fn call(ui: &mut Ui, cx: &ViewContext<'_>, walk: &Walk, image: ImageId) {
     let given = cx.session.label(image).filter(|_| !cx.blind);
     let writable = cx.session.read_only.is_none();
     ui.spacing_mut().item_spacing.y = 2.0;
+    if classes.regular_len() == 0 && writable && !cx.now.drift_mode {
+        name_classes(ui, cx, names);
+    }
     if cx.now.drift_mode {
         let choices = [
             (Action::Class1, Label::Class(classes.drift()), "Drift"),
@@ -392,6 +398,39 @@ fn class_row(
     if response.clicked() {
         cx.commands.send(action);
     }
+}
+
+/// Where the files name no class, the user does: the data set is opened again with those names.
+fn name_classes(ui: &mut Ui, cx: &ViewContext<'_>, names: &mut String) {
+    let p = cx.palette;
+    let sentence = "The files name no classes. Name them here, in the order of their keys:";
+    ui.add(egui::Label::new(RichText::new(sentence).color(p.muted)).wrap());
+    ui.add_space(4.0);
+    let field = egui::TextEdit::singleline(names)
+        .id(egui::Id::unique("class names"))
+        .hint_text("good, scratch, dent")
+        .desired_width(ui.available_width())
+        .margin(egui::Margin::symmetric(8, 5));
+    let field = ui.add(field);
+    let entered = field.lost_focus() && ui.input(|i| i.key_pressed(egui::Key::Enter));
+    let classes: Vec<String> = names
+        .split(',')
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .collect();
+    ui.add_space(4.0);
+    let button = ui.add_enabled(!classes.is_empty(), egui::Button::new("Use these classes"));
+    if (button.clicked() || entered) && !classes.is_empty() {
+        cx.commands.send(Command::Open(OpenRequest {
+            path: cx.session.snapshot.dir.clone(),
+            options: OpenOptions {
+                classes,
+                ..OpenOptions::default()
+            },
+            project_dir: None,
+        }));
+    }
+    ui.add_space(8.0);
 }
 
 /// A class beyond the ten digit keys: only the mouse gives it.

@@ -18,7 +18,11 @@ use crate::evaluation::Report;
 use crate::labels::Source;
 
 /// What a run keeps answers for. It has seen the training images, so scores on them would say little.
-const SPLITS: [(Split, &str); 2] = [(Split::Test, "test"), (Split::Validation, "validation")];
+const SPLITS: [(Split, &str); 3] = [
+    (Split::Test, "test"),
+    (Split::Validation, "validation"),
+    (Split::Train, "train"),
+];
 
 /// What the view shows.
 #[derive(Clone, Copy)]
