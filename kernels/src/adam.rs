@@ -14,8 +14,12 @@ pub struct Adam {
     pub rate: f32,
     /// Share of the old mean in the new one.
     pub beta1: f32,
-    /// The same for the mean of squares.
+    /// Share of the gradient in it. Not taken from `beta1`: what rounding took from 0.999 shows in 0.001.
+    pub rest1: f32,
+    /// The same two for the mean of squares.
     pub beta2: f32,
+    /// See `rest1`.
+    pub rest2: f32,
     /// 1 over the square root of 1 - beta2^t.
     pub correction: f32,
     /// Keeps the denominator from zero.
@@ -31,7 +35,9 @@ impl Adam {
         Self {
             rate: (learning_rate / (1.0 - beta1.powi(step))) as f32,
             beta1: beta1 as f32,
+            rest1: (1.0 - beta1) as f32,
             beta2: beta2 as f32,
+            rest2: (1.0 - beta2) as f32,
             correction: (1.0 / (1.0 - beta2.powi(step)).sqrt()) as f32,
             epsilon: 1e-8,
         }
@@ -47,8 +53,8 @@ impl Adam {
         m: S::f32s,
         v: S::f32s,
     ) -> (S::f32s, S::f32s, S::f32s) {
-        let rest1 = simd.splat_f32s(1.0 - self.beta1);
-        let rest2 = simd.splat_f32s(1.0 - self.beta2);
+        let rest1 = simd.splat_f32s(self.rest1);
+        let rest2 = simd.splat_f32s(self.rest2);
         let m = simd.mul_f32s(simd.splat_f32s(self.beta1), m);
         let m = simd.mul_add_e_f32s(rest1, g, m);
         let v = simd.mul_f32s(simd.splat_f32s(self.beta2), v);

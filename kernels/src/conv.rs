@@ -2,13 +2,15 @@
 //! its maximum is kept, so that the backward pass touches a quarter of the positions, and none of those
 //! that the ReLU cut off.
 
+use std::ops::Range;
+
 use pulp::{Simd, WithSimd};
 
 use crate::{arch, threads::share};
 
 /// Taps of the filter.
 const TAPS: usize = 9;
-/// Pooled values of one row that the backward pass takes together: with 64 channels, the input below them
+/// Pooled values of one row that are taken together: with 64 channels, the input below them
 /// fills two thirds of a 48 KiB L1 cache.
 const SPAN: usize = 16;
 /// The place kept for a pooled value that the ReLU cut off; the others are 0..4, row by row.
@@ -242,6 +244,61 @@ impl Conv {
         weights
     }
 
+    /// Writes row `y`, which is channels-last, to its place in the output of one image.
+    #[inline(always)]
+    fn put_row<A: Copy, B>(&self, y: usize, row: &[A], image: &mut [B], write: impl Fn(A) -> B) {
+        for (at, from) in self.pieces(y) {
+            for (to, from) in image[at]
+                .iter_mut()
+                .zip(row[from..].iter().step_by(self.step()))
+            {
+                *to = write(*from);
+            }
+        }
+    }
+
+    /// The way back.
+    #[inline(always)]
+    fn take_row<A: Copy, B>(&self, y: usize, image: &[A], row: &mut [B], read: impl Fn(A) -> B) {
+        for (at, to) in self.pieces(y) {
+            for (from, to) in image[at]
+                .iter()
+                .zip(row[to..].iter_mut().step_by(self.step()))
+            {
+                *to = read(*from);
+            }
+        }
+    }
+
+    /// Row `y` in pieces that lie in a row in the output of one image, and where each begins in a row that
+    /// is channels-last. Planar: short ones of one plane after the other, so that the cache holds what they
+    /// share; channels-last: all of it.
+    #[inline(always)]
+    fn pieces(&self, y: usize) -> impl Iterator<Item = (Range<usize>, usize)> {
+        let (dx, dc) = self.strides();
+        let (pooled, filters) = (self.pooled(), self.filters);
+        let (length, planes) = match self.layout {
+            Layout::Planar => (SPAN, filters),
+            Layout::ChannelsLast => (pooled, 1),
+        };
+        (0..pooled).step_by(length).flat_map(move |from| {
+            let to = pooled.min(from + length);
+            (0..planes).map(move |plane| {
+                let row = y * pooled;
+                let at = plane * dc + (row + from) * dx..plane * dc + (row + to) * dx;
+                (at, from * filters + plane)
+            })
+        })
+    }
+
+    /// Distance in a row that is channels-last between neighbours in the output.
+    fn step(&self) -> usize {
+        match self.layout {
+            Layout::Planar => self.filters,
+            Layout::ChannelsLast => 1,
+        }
+    }
+
     /// Distance between neighbours in x, and between channels, in the output of one image.
     fn strides(&self) -> (usize, usize) {
         match self.layout {
@@ -318,7 +375,6 @@ impl Forward<'_> {
         let (panels, _) = S::as_simd_f32s(panels);
         let (bias, _) = S::as_simd_f32s(bias);
         let vectors = filters / S::F32_LANES;
-        let (dx, dc) = layer.strides();
         for y in 0..pooled {
             let below: [_; 4] = std::array::from_fn(|r| &input[(2 * y + r) * side..][..side]);
             let (values, _) = S::as_mut_simd_f32s(&mut rows.values);
@@ -351,21 +407,8 @@ impl Forward<'_> {
                     }
                 }
             }
-            let row = y * pooled * dx;
-            for channel in 0..if dx == 1 { filters } else { 1 } {
-                // Planar: a plane after the other; channels-last: all at once.
-                let (from, step) = if dx == 1 { (channel, filters) } else { (0, 1) };
-                let n = rows.values.len() / step;
-                let values = rows.values[from..].iter().step_by(step);
-                let found = rows.places[from..].iter().step_by(step);
-                let to = row + channel * dc;
-                for (to, value) in output[to..][..n].iter_mut().zip(values) {
-                    *to = *value;
-                }
-                for (to, place) in places[to..][..n].iter_mut().zip(found) {
-                    *to = *place as u8;
-                }
-            }
+            layer.put_row(y, &rows.values, output, |value| value);
+            layer.put_row(y, &rows.places, places, |place| place as u8);
         }
     }
 }
@@ -452,26 +495,12 @@ impl WithSimd for BackwardFirst<'_> {
             rows,
         } = self;
         let (side, pooled, filters) = (layer.side, layer.pooled(), layer.filters);
-        let (dx, dc) = layer.strides();
         let vectors = filters / S::F32_LANES;
         let (sums, _) = S::as_mut_simd_f32s(sums);
         let zero = simd.splat_f32s(0.0);
         for y in 0..pooled {
-            // The row, channels-last.
-            let row = y * pooled * dx;
-            for channel in 0..if dx == 1 { filters } else { 1 } {
-                let (from, step) = if dx == 1 { (channel, filters) } else { (0, 1) };
-                let n = rows.values.len() / step;
-                let at = row + channel * dc;
-                let values = rows.values[from..].iter_mut().step_by(step);
-                for (to, value) in values.zip(&gradient[at..][..n]) {
-                    *to = *value;
-                }
-                let found = rows.places[from..].iter_mut().step_by(step);
-                for (to, place) in found.zip(&places[at..][..n]) {
-                    *to = u32::from(*place);
-                }
-            }
+            layer.take_row(y, gradient, &mut rows.values, |value| value);
+            layer.take_row(y, places, &mut rows.places, u32::from);
             let (values, _) = S::as_simd_f32s(&rows.values);
             let (found, _) = S::as_simd_u32s(&rows.places);
             let below: [_; 4] = std::array::from_fn(|r| &input[(2 * y + r) * side..][..side]);

@@ -4,9 +4,11 @@
 //! The pool runs before the ReLU: max and ReLU commute, so the function is the same, and ReLU sees a
 //! quarter of the values.
 
+use std::cell::RefCell;
+
 use tch::{Tensor, nn};
 
-use super::{Initializer, ModelSpec, Network};
+use super::{Adam, Initializer, ModelSpec, Network, fast::FastBody};
 
 struct Layers {
     convs: &'static [i64],
@@ -101,6 +103,7 @@ impl Layers {
             convs,
             dense,
             out,
+            fast: RefCell::default(),
             width: self.dense.last().map_or(0, |w| *w as usize),
         })
     }
@@ -116,23 +119,32 @@ struct SmallCnn {
     convs: Vec<Layer>,
     dense: Vec<Layer>,
     out: Layer,
+    fast: RefCell<FastBody>,
     width: usize,
 }
 
 impl Network for SmallCnn {
-    fn embed(&self, images: &Tensor, _train: bool) -> Tensor {
-        let mut x = images.shallow_clone();
-        for Layer { weight, bias } in &self.convs {
-            x = x
-                .conv2d(weight, Some(bias), [1, 1], [0, 0], [1, 1], 1)
-                .max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)
-                .relu();
-        }
-        let mut x = x.flatten(1, -1);
-        for Layer { weight, bias } in &self.dense {
+    fn embed(&self, images: &Tensor, train: bool) -> Tensor {
+        let (first, rest) = self.dense.split_first().expect("one dense layer at least");
+        let body = self.convs.iter().chain([first]);
+        let mut x = if train && FastBody::serves(images, body) {
+            let mut fast = self.fast.borrow_mut();
+            fast.forward(images, &self.convs, first)
+        } else {
+            // Between epochs its memory is better given back.
+            self.fast.take();
+            self.plain(images, first)
+        };
+        x = x.relu();
+        for Layer { weight, bias } in rest {
             x = x.linear(weight, Some(bias)).relu();
         }
         x
+    }
+
+    fn finish_backward(&self, adam: &mut Adam) {
+        let mut fast = self.fast.borrow_mut();
+        fast.backward(&self.convs, &self.dense[0], adam);
     }
 
     fn head(&self, embeddings: &Tensor) -> Tensor {
@@ -141,5 +153,19 @@ impl Network for SmallCnn {
 
     fn embedding_dim(&self) -> usize {
         self.width
+    }
+}
+
+impl SmallCnn {
+    /// The convolutions and the first dense layer by libtorch's operators.
+    fn plain(&self, images: &Tensor, dense: &Layer) -> Tensor {
+        let mut x = images.shallow_clone();
+        for Layer { weight, bias } in &self.convs {
+            x = x
+                .conv2d(weight, Some(bias), [1, 1], [0, 0], [1, 1], 1)
+                .max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)
+                .relu();
+        }
+        x.flatten(1, -1).linear(&dense.weight, Some(&dense.bias))
     }
 }

@@ -2,9 +2,12 @@
 //!
 //! To add a model: one file that implements [`Network`], one row in [`REGISTRY`].
 
+mod adam;
 mod cnn;
+mod fast;
 mod init;
 mod input;
+mod values;
 pub mod weights;
 
 use std::path::Path;
@@ -12,6 +15,7 @@ use std::path::Path;
 use serde::Serialize;
 use tch::{Tensor, nn};
 
+pub use adam::Adam;
 pub use init::Initializer;
 pub use input::stack;
 pub use tch::Device;
@@ -40,6 +44,9 @@ pub trait Network: Send {
 
     /// Width of the embedding.
     fn embedding_dim(&self) -> usize;
+
+    /// For layers computed outside autograd: goes on where `loss.backward()` ended, and updates them.
+    fn finish_backward(&self, _adam: &mut Adam) {}
 }
 
 /// One row of the registry.
@@ -206,6 +213,15 @@ impl Model {
     /// Logits `[batch, classes]` of images `[batch, 1, size, size]` in `0..=1`.
     pub fn forward(&self, images: &Tensor, train: bool) -> Tensor {
         self.head(&self.embed(images, train))
+    }
+
+    /// One step down the gradient of `loss`, which comes from images this model was just given to
+    /// [`forward`](Self::forward) with `train`. Every variable is one of `adam`'s or requires no gradient.
+    pub fn learn(&self, loss: &Tensor, adam: &mut Adam) {
+        adam.begin();
+        loss.backward();
+        self.network.finish_backward(adam);
+        adam.finish();
     }
 
     /// Width of the embedding.

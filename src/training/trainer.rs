@@ -7,13 +7,13 @@ use std::{
 
 use rand::{SeedableRng as _, seq::SliceRandom as _};
 use rand_chacha::ChaCha8Rng;
-use tch::{Device, Kind, Reduction, Tensor, nn::OptimizerConfig as _};
+use tch::{Device, Kind, Reduction, Tensor};
 
 use super::{Balance, EpochMetrics, Monitor, Plan, TrainEvent, ValidationPrediction};
 use crate::domain::{ClassId, CostMatrix, ImageId, Prediction};
 use crate::evaluation::{ConfusionMatrix, EvaluationError, Report};
 use crate::jobs::{JobContext, StopReason};
-use crate::models::{Model, ModelError, best_device, stack, weights};
+use crate::models::{Adam, Model, ModelError, best_device, stack, weights};
 
 /// Images read at once where no gradient is needed.
 const EVALUATION_BATCH: usize = 64;
@@ -134,9 +134,7 @@ pub fn fit(
     let k = data.classes.len();
     let model = Model::new(&plan.model, plan.size, k, plan.seed, device)?;
     let train_counts = counts(&data.train, k);
-    let mut optimizer = tch::nn::Adam::default()
-        .build(&model.variables, plan.learning_rate)
-        .expect("libtorch builds Adam for any variables");
+    let mut adam = Adam::new(model.variables.trainable_variables(), plan.learning_rate);
     let class_weights = (plan.balance == Balance::Weights)
         .then(|| Tensor::from_slice(&balanced_weights(&train_counts)).to_device(device));
     emit(TrainEvent::Started {
@@ -191,7 +189,7 @@ pub fn fit(
                     learning_rate: plan.learning_rate,
                 });
             }
-            optimizer.backward_step(&loss);
+            model.learn(&loss, &mut adam);
             seen.add(value, &logits, batch);
             let done = ((epoch - 1) * steps + step + 1) as u64;
             context.progress.set(
