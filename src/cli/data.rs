@@ -179,7 +179,7 @@ pub fn bench(
         match measure_window(bench.warm_project()?) {
             Ok(measured) => figures.extend(measured),
             Err(error) if args.what == "all" => {
-                output.warn(&format!("startup was left out: {error}"))
+                output.warn(&format!("startup was left out: {error}"));
             }
             Err(error) => return Err(error),
         }

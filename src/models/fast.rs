@@ -289,7 +289,7 @@ mod tests {
         let model = model("cnn02", 40);
         let frozen = &model.variables.variables()["conv1.weight"];
         let before = frozen.copy();
-        let _ = frozen.set_requires_grad(false);
+        drop(frozen.set_requires_grad(false));
         let mut adam = Adam::new(model.variables.trainable_variables(), 1e-3);
         model.learn(&loss(&model.forward(&images, true)), &mut adam);
         assert_eq!(norm(&(frozen - before)), 0.0);
