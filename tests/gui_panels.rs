@@ -229,7 +229,7 @@ fn report(seed: u64) -> Report {
 
 fn running(world: &mut World, epochs: usize) {
     world.train.apply(&TrainEvent::Started {
-        plan: plan(),
+        plan: Box::new(plan()),
         classes: world.classes.regular_names(),
         train_counts: vec![790, 45, 173, 67, 4142, 81],
         validation_counts: SUPPORT.to_vec(),

@@ -103,7 +103,7 @@ pub fn train_with_bar(
     output.say(&request.plan.in_words());
     let bar = Bar::new();
     let run = workflows::train(snapshot, request, &bar.context, &mut |event| {
-        tell(&bar, &event)
+        tell(&bar, &event);
     })?;
     drop(bar);
     output.say(&format!(
@@ -160,7 +160,9 @@ pub fn study(args: &StudyArgs, output: &Output) -> Result<()> {
         &project.snapshot(),
         &request,
         &bar.context,
-        &mut |event| tell(&bar, &event),
+        &mut |event| {
+            tell(&bar, &event);
+        },
         &mut |name, result| match result {
             Ok(run) => bar.line(&study_row(name, run)),
             Err(error) => {

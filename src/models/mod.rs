@@ -2,9 +2,11 @@
 //!
 //! To add a model: one file that implements [`Network`], one row in [`REGISTRY`].
 
+mod adam;
 mod build;
 mod cnn;
 mod efficientnet;
+mod fast;
 mod inception;
 mod inference;
 mod init;
@@ -12,11 +14,13 @@ mod input;
 mod layers;
 mod model;
 mod spec;
+mod values;
 mod vit;
 pub mod weights;
 
 use tch::Tensor;
 
+pub use adam::Adam;
 pub use build::{Builder, Role, Variable};
 pub use inference::{InferenceModel, Precision};
 pub use input::{Preprocessing, stack};
@@ -53,6 +57,13 @@ pub trait Network: Send {
 
     /// Width of the embedding.
     fn embedding_dim(&self) -> usize;
+
+    /// For layers computed outside autograd: goes on where `loss.backward()` ended, and updates them.
+    fn finish_backward(&self, _adam: &mut Adam) {}
+
+    /// From now on every variable's gradient is there to be looked at before it is used: no layer updates
+    /// itself.
+    fn keep_gradients(&mut self) {}
 }
 
 /// Every model there is.

@@ -5,7 +5,7 @@ use std::{ops::Range, path::Path};
 use tch::{Device, Tensor, nn};
 
 use super::{
-    Builder, ModelError, ModelSpec, Network, Preprocessing, Role, TrainableSet, Variable,
+    Adam, Builder, ModelError, ModelSpec, Network, Preprocessing, Role, TrainableSet, Variable,
     build::enter,
     spec::count_parameters,
     weights::{self, LoadReport},
@@ -160,6 +160,20 @@ impl Model {
     /// Logits `[batch, classes]` of images `[batch, 1, size, size]` in `0..=1`.
     pub fn forward(&self, images: &Tensor, train: bool) -> Tensor {
         self.head(&self.embed(images, train), train)
+    }
+
+    /// One step down the gradient of `loss`, which comes from images this model was just given to
+    /// [`run`](Self::run) with `train`. Every variable is one of `adam`'s or requires no gradient.
+    pub fn learn(&self, loss: &Tensor, adam: &mut Adam) {
+        adam.begin();
+        loss.backward();
+        self.network.finish_backward(adam);
+        adam.finish();
+    }
+
+    /// From now on no layer updates itself while it learns, so that gradients can be limited together first.
+    pub fn keep_gradients(&mut self) {
+        self.network.keep_gradients();
     }
 
     /// Width of the embedding.

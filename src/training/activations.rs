@@ -149,7 +149,6 @@ impl Activations {
     ///
     /// # Panics
     /// When one of them was never filled in.
-    #[must_use]
     pub fn batch(&self, images: &[Variant]) -> Tensor {
         let mut bytes = Vec::new();
         for variant in images {

@@ -13,7 +13,7 @@ pub enum TrainEvent {
     /// The data is ready, the model is built, the first epoch begins.
     Started {
         /// The plan as it will be carried out.
-        plan: Plan,
+        plan: Box<Plan>,
         /// Names of the regular classes, in order.
         classes: Vec<String>,
         /// Images of each class in training (after balancing), in class order.

@@ -37,7 +37,6 @@ impl Objective {
 
     /// Mean loss of a batch from its logits `[batch, classes]` and class numbers `[batch]`. Where classes
     /// are weighed, the weighted mean, as PyTorch's `CrossEntropyLoss` takes it.
-    #[must_use]
     pub fn loss(&self, logits: &Tensor, targets: &Tensor) -> Tensor {
         let logits = logits.to_kind(Kind::Float);
         let logits = match &self.adjustment {

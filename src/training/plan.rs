@@ -310,8 +310,8 @@ pub fn preset(name: &str) -> Result<Plan, PlanError> {
 #[must_use]
 pub fn preset_for(model: &str, pretrained: bool) -> Plan {
     let presets = PRESETS.iter().filter_map(|(name, _)| preset(name).ok());
-    let found = presets.filter(|plan| plan.model == model && plan.balance == Balance::None);
-    match found.last() {
+    let mut found = presets.filter(|plan| plan.model == model && plan.balance == Balance::None);
+    match found.next_back() {
         Some(plan) if pretrained => plan,
         Some(plan) => Plan {
             phases: Vec::new(),

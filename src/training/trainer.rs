@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tch::{Device, Kind, Reduction, Tensor, nn::OptimizerConfig as _};
+use tch::{Device, Kind, Reduction, Tensor};
 
 use super::{
     EpochMetrics, Example, Monitor, PhaseStart, PixelSource, Plan, Precision, ResolvedPhase,
@@ -16,7 +16,7 @@ use super::{
 use crate::domain::{ClassId, CostMatrix, Prediction};
 use crate::evaluation::{ConfusionMatrix, EvaluationError, Report, Temperature};
 use crate::jobs::{JobContext, StopReason};
-use crate::models::{self, Model, ModelError, best_device, weights};
+use crate::models::{self, Adam, Model, ModelError, best_device, weights};
 use crate::storage::StorageError;
 
 /// Images read at once where no gradient is needed.
@@ -135,7 +135,7 @@ pub fn fit(
     let (model, weights) = start(plan, data.classes.len())?;
     let train_counts = counts(&data.train, data.classes.len());
     emit(TrainEvent::Started {
-        plan: plan.clone(),
+        plan: Box::new(plan.clone()),
         classes: data.classes.clone(),
         validation_counts: counts(&data.validation, data.classes.len()),
         train_counts: train_counts.clone(),
@@ -252,9 +252,12 @@ impl<'a> Training<'a> {
             before = self.best.take();
         }
 
-        let mut optimizer = tch::nn::Adam::default()
-            .build(&self.model.variables, phase.learning_rate)
-            .expect("libtorch builds Adam for any variables");
+        let variables = self.model.variables.trainable_variables();
+        let mut adam = Adam::new(variables, phase.learning_rate);
+        if plan.gradient_clip > 0.0 {
+            self.model.keep_gradients();
+            adam.limit_norm(plan.gradient_clip);
+        }
         let mut ema =
             (plan.ema_decay > 0.0).then(|| Ema::new(&self.model.variables, plan.ema_decay));
         let steps = data.train.len().div_ceil(plan.batch);
@@ -287,7 +290,7 @@ impl<'a> Training<'a> {
                     taken,
                     phase.epochs * steps,
                 );
-                optimizer.set_lr(learning_rate);
+                adam.set_learning_rate(learning_rate);
                 // Dropout masks follow from seed, epoch and step alone.
                 tch::manual_seed(mix(plan.seed, epoch, step).cast_signed());
                 let input = feed.training(batch, epoch);
@@ -305,11 +308,7 @@ impl<'a> Training<'a> {
                         learning_rate,
                     });
                 }
-                if plan.gradient_clip > 0.0 {
-                    optimizer.backward_step_clip_norm(&loss, plan.gradient_clip);
-                } else {
-                    optimizer.backward_step(&loss);
-                }
+                self.model.learn(&loss, &mut adam);
                 if let Some(ema) = &mut ema {
                     ema.update();
                 }

@@ -10,6 +10,8 @@ mod info;
 mod scan;
 
 #[cfg(feature = "torch")]
+mod bench_networks;
+#[cfg(feature = "torch")]
 mod drift;
 #[cfg(feature = "torch")]
 mod embed;

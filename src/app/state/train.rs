@@ -147,7 +147,7 @@ impl TrainState {
                 steps_per_epoch,
                 weights,
             } => {
-                self.begin(plan.clone());
+                self.begin(Plan::clone(plan));
                 self.phase = TrainPhase::Running;
                 self.classes.clone_from(classes);
                 self.train_counts.clone_from(train_counts);
@@ -368,12 +368,12 @@ mod tests {
 
     fn started() -> TrainEvent {
         TrainEvent::Started {
-            plan: Plan {
+            plan: Box::new(Plan {
                 epochs: 10,
                 patience: 4,
                 batch: 10,
                 ..Plan::default()
-            },
+            }),
             classes: vec!["GOOD".into(), "Missing".into()],
             train_counts: vec![60, 40],
             validation_counts: vec![11, 40],
