@@ -93,9 +93,9 @@ impl Ribbon {
                 // one draws it out as well, a black one draws it in.
                 let (sag, stretch) = match condition {
                     Condition::Lifted(lift) if lift.brightness > 0.5 => {
-                        (dice.between(25.0, 60.0), dice.between(8.0, 42.0))
+                        (dice.between(34.0, 68.0), dice.between(16.0, 50.0))
                     }
-                    Condition::Lifted(_) => (dice.between(25.0, 60.0), dice.between(-34.0, -8.0)),
+                    Condition::Lifted(_) => (dice.between(34.0, 68.0), dice.between(-36.0, -12.0)),
                     _ => (0.0, 0.0),
                 };
                 let (rise, crown) = if long {
@@ -129,7 +129,7 @@ impl Ribbon {
                 let mut t = after + dice.between(-2.0, 6.0);
                 for _ in 0..2 {
                     let width = dice.between(13.0, 26.0);
-                    let dark = dice.between(0.8, 1.0) * (1.0 - 0.6 * faint);
+                    let dark = dice.between(0.8, 1.0) * (1.0 - 0.4 * faint);
                     band(
                         t,
                         t + width,
@@ -144,7 +144,7 @@ impl Ribbon {
                         t,
                         far,
                         (6.0, dice.between(20.0, 60.0)),
-                        dice.between(0.3, 0.9) * (1.0 - 0.6 * faint),
+                        dice.between(0.3, 0.9) * (1.0 - 0.4 * faint),
                     );
                 }
             }
@@ -199,7 +199,7 @@ impl Ribbon {
         if let Condition::Shorted { strength } = self.condition
             && self.burnt(strength, e, t)
         {
-            return Some((80.0 + 110.0 * noise) as u8);
+            return Some((88.0 + 116.0 * noise) as u8);
         }
         // Band edges waver across the ribbon and dissolve into grain.
         let waver = 2.6 * wave(e * 0.03, self.seed ^ 0xA1)
@@ -222,9 +222,9 @@ impl Ribbon {
     fn burnt(&self, strength: f32, e: f32, t: f32) -> bool {
         let behind = t - self.feet[1].1;
         let share = if behind > 4.0 {
-            0.4 * strength * ease((220.0 - behind) / 80.0)
+            0.3 * strength * ease((220.0 - behind) / 80.0)
         } else {
-            0.22 * strength
+            0.18 * strength
         };
         let drift = 4.0 * wave(t * 0.02, self.seed ^ 0xB1);
         let pitch = (e + drift) / 27.0;
@@ -259,7 +259,7 @@ impl Ribbon {
         let (dp, dq) = (p - p.floor() - 0.5, q - q.floor() - 0.5);
         let dot = 1.0 - (dp * dp + dq * dq) * 7.0;
         let worn = 0.55 + 0.45 * cloud(e * 0.05, t * 0.05, self.seed ^ 0xC3);
-        let v = 26.0 + 34.0 * noise + 95.0 * ease(dot) * worn * (0.5 + noise) + 95.0 * self.glare;
+        let v = 26.0 + 34.0 * noise + 95.0 * ease(dot) * worn * (0.5 + noise) + 62.0 * self.glare;
         Some(v as u8)
     }
 
@@ -286,11 +286,11 @@ impl Ribbon {
             return Some(Some((10.0 + 40.0 * noise) as u8));
         }
         let patch = 0.5
-            + 0.5 * cloud(e * 0.055, t * 0.055, self.seed ^ 0xD5)
+            + 0.5 * cloud(e * 0.045, t * 0.045, self.seed ^ 0xD5)
             + 0.35 * cloud(e * 0.25, t * 0.25, self.seed ^ 0xD6);
         let bright = lift.brightness;
         let v = if patch < lift.residue {
-            0.05 + 0.9 * (1.0 - bright)
+            0.12 + 0.7 * (1.0 - bright)
         } else {
             bright
         };

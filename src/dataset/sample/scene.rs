@@ -178,7 +178,7 @@ fn roll_ribbons(dice: &mut Dice, subject: &Subject, view: &View) -> [Placed; 2] 
     let both = dice.chance(match subject.shows {
         Shows::ShortCircuit => 0.85,
         Shows::FlatLoop => 0.2,
-        _ => 0.55,
+        _ => 0.65,
     });
     let present = match subject.shows {
         Shows::Missing => match dice.index(10) {
@@ -225,8 +225,8 @@ fn roll_condition(dice: &mut Dice, subject: &Subject, in_sight: [bool; 2]) -> Co
                 _ => dice.chance(0.7),
             },
             brightness,
-            residue: dice.between(0.18, 0.3),
-            reach: dice.between(24.0, 62.0),
+            residue: dice.between(0.06, 0.2),
+            reach: dice.between(34.0, 76.0),
         })
     };
     match subject.shows {
