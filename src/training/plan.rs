@@ -454,19 +454,19 @@ impl Plan {
             .iter()
             .enumerate()
             .map(|(at, phase)| {
-                let number = if many {
-                    format!("Phase {}: ", at + 1)
+                let words = phase.in_words();
+                if many {
+                    format!("Phase {}: {words}", at + 1)
                 } else {
-                    String::new()
-                };
-                format!("{number}{}", phase.in_words())
+                    format!("It trains {words}")
+                }
             })
             .collect();
         let group = self.group_by.as_ref().map_or(String::new(), |column| {
             format!(" Images of one {column} stay together in one split.")
         });
         format!(
-            "Train {} on {} at {} px with {balance}{start}, {} images a step{}. {} \
+            "{} on {} at {} px with {balance}{start}, {} images a step{}. {} \
              Split {:.0} / {:.0} / {:.0} by seed {}.{group} The test split is read once, at the end.",
             self.model,
             match self.framing {
