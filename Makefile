@@ -25,12 +25,12 @@ run: setup-run
 test: setup-test format spelling dependencies lint doc tests
 
 check:
-	cargo fmt --check
+	cargo fmt --all --check
 	cargo clippy --no-default-features --lib --bins -- -D warnings
 	cargo test --no-default-features --lib --test architecture
 
 format:
-	cargo fmt --check
+	cargo fmt --all --check
 
 spelling:
 	typos

@@ -41,6 +41,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
 /// Crates that only some modules may name.
 const ONLY_IN: &[(&str, &str)] = &[
     ("tch", "models training inference"),
+    ("driftscope_kernels", "models"),
     ("egui", "app"),
     ("eframe", "app"),
     ("egui_extras", "app"),
@@ -195,7 +196,9 @@ fn sources() -> Vec<PathBuf> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("a source folder is readable") {
             let path = entry.expect("a source folder is readable").path();
-            if path.is_dir() {
+            if path.join("Cargo.toml").exists() {
+                // A crate of its own: what it may use stands in its Cargo.toml, and Cargo keeps it to that.
+            } else if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 files.push(path);

@@ -59,19 +59,25 @@ fn patterns(root: &Path, n: u32) {
 #[test]
 fn models_have_the_parameters_of_the_study() {
     let models = json(&["models"]);
-    let counts: Vec<u64> = models
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|m| m["parameters"].as_u64().unwrap())
-        .collect();
-    assert_eq!(counts, [89_719_878, 43_674_886, 20_171_846, 21_815_078]);
-    assert!(
-        models
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|m| m["input_px"] == 299)
+    let row = |m: &Value| {
+        let figure = |key: &str| m[key].as_u64().unwrap();
+        (m["name"].clone(), figure("input_px"), figure("parameters"))
+    };
+    let rows: Vec<_> = models.as_array().unwrap().iter().map(row).collect();
+    assert_eq!(
+        rows,
+        [
+            ("cnn01".into(), 299, 89_719_878),
+            ("cnn02".into(), 299, 43_674_886),
+            ("cnn03".into(), 299, 20_171_846),
+            ("inception_v3".into(), 299, 21_815_078),
+            ("efficientnet_v2_s".into(), 299, 20_339_046),
+            ("vit_s14".into(), 224, 22_058_502),
+        ]
+    );
+    assert_eq!(
+        models[3]["trainable_by_phase"],
+        serde_json::json!([12_294, 5_168_326, 13_636_358])
     );
 }
 

@@ -15,7 +15,9 @@ use driftscope::app::views::train::{TrainData, TrainView};
 use driftscope::app::widgets::thumb_grid::Thumbs;
 use driftscope::domain::{ClassId, ClassSet, CostMatrix, ImageId, Label, Prediction, Split};
 use driftscope::evaluation::{ConfusionMatrix, CvPlan, Report, cross_validate};
-use driftscope::training::{Balance, EpochMetrics, Plan, TrainEvent, ValidationPrediction};
+use driftscope::training::{
+    Balance, EpochMetrics, PhaseStart, Plan, TrainEvent, ValidationPrediction,
+};
 use driftscope::workflows::{DriftResult, DriftScore, Review, ReviewRow, RunSummary};
 use egui::{Color32, Rect, pos2};
 use egui_kittest::Harness;
@@ -227,13 +229,23 @@ fn report(seed: u64) -> Report {
 
 fn running(world: &mut World, epochs: usize) {
     world.train.apply(&TrainEvent::Started {
-        plan: plan(),
+        plan: Box::new(plan()),
         classes: world.classes.regular_names(),
         train_counts: vec![790, 45, 173, 67, 4142, 81],
         validation_counts: SUPPORT.to_vec(),
-        parameters: 20_171_846,
         steps_per_epoch: 166,
+        weights: None,
     });
+    world.train.apply(&TrainEvent::Phase(PhaseStart {
+        phase: 1,
+        phases: 1,
+        trainable: "all".into(),
+        parameters: 20_171_846,
+        epochs: plan().epochs,
+        epochs_before: 0,
+        learning_rate: 1e-3,
+        cache: None,
+    }));
     for epoch in 1..=epochs {
         let t = epoch as f64;
         let wave = (t * 1.7).sin() * 0.012;
@@ -241,6 +253,8 @@ fn running(world: &mut World, epochs: usize) {
         let confusion = confusion(&predictions);
         world.train.apply(&TrainEvent::Epoch(Box::new(EpochMetrics {
             epoch,
+            phase: 1,
+            learning_rate: 1e-3,
             train_loss: 1.4 * (-t / 7.0).exp() + 0.08,
             train_accuracy: 0.9,
             train_macro_f1: 0.97 - 0.6 * (-t / 6.0).exp(),

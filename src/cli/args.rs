@@ -43,6 +43,9 @@ pub enum Command {
     /// Train a network and print its report on the test split
     #[cfg(feature = "torch")]
     Train(TrainArgs),
+    /// Train every row of the study's table and print it
+    #[cfg(feature = "torch")]
+    Study(StudyArgs),
     /// Run a trained network over every image of a data set
     #[cfg(feature = "torch")]
     Predict(PredictArgs),
@@ -194,6 +197,12 @@ pub struct TrainArgs {
     /// How to meet the imbalance of the classes
     #[arg(long, value_name = "HOW", value_parser = ["none", "undersample", "weights"])]
     pub balance: Option<String>,
+    /// What training lowers
+    #[arg(long, value_name = "LOSS", value_parser = ["ce", "cross_entropy", "focal"])]
+    pub loss: Option<String>,
+    /// Weights to start from: a safetensors file with published names
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
     /// What early stopping watches
     #[arg(long, value_name = "WHAT", value_parser = ["val_loss", "val_macro_f1"])]
     pub monitor: Option<String>,
@@ -212,6 +221,31 @@ pub struct TrainArgs {
     /// The run's folder [default: a new one under the project's runs/]
     #[arg(long, value_name = "RUN")]
     pub out: Option<PathBuf>,
+}
+
+#[cfg(feature = "torch")]
+#[derive(Debug, ClapArgs)]
+pub struct StudyArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Presets to train [default: all]
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
+    pub presets: Vec<String>,
+    /// Folder with pretrained weights, <model>.safetensors each
+    #[arg(long, value_name = "DIR")]
+    pub weights: Option<PathBuf>,
+    /// Side of the input in pixels [default: the presets']
+    #[arg(long, value_name = "PX")]
+    pub size: Option<u32>,
+    /// Epochs at most, of each phase [default: the presets']
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Seeds splits, weights and batches
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// Threads for libtorch [default: its own choice]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
 }
 
 #[cfg(feature = "torch")]
@@ -296,8 +330,8 @@ pub struct DemoArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct BenchArgs {
-    /// What to measure; startup opens the window and closes it again, and is part of all where there is a display
-    #[arg(value_parser = ["startup", "open", "gallery", "label", "decode", "all"], default_value = "all")]
+    /// What to measure; train runs steps of the small networks at the study's size; startup opens the window and closes it again, and is part of all where there is a display
+    #[arg(value_parser = ["startup", "open", "gallery", "label", "decode", "train", "infer", "all"], default_value = "all")]
     pub what: String,
     /// The data set to measure on; a made one in a temporary folder when not given
     #[arg(long, value_name = "PATH")]

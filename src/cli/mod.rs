@@ -62,6 +62,8 @@ fn dispatch(command: Command, output: &Output, window: &Window) -> anyhow::Resul
         #[cfg(feature = "torch")]
         Command::Train(args) => runs::train(&args, output),
         #[cfg(feature = "torch")]
+        Command::Study(args) => runs::study(&args, output),
+        #[cfg(feature = "torch")]
         Command::Predict(args) => runs::predict(&args, output),
         #[cfg(feature = "torch")]
         Command::Evaluate(args) => runs::evaluate(&args, output),

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::domain::Split;
 use crate::evaluation::Report;
-use crate::training::{Balance, Monitor, Plan, TrainEvent, preset};
-use crate::workflows::{self, RunSummary, TrainRequest};
+use crate::training::{Balance, Loss, Monitor, PhaseStart, Plan, TrainEvent, preset, preset_for};
+use crate::workflows::{self, RunSummary, StudyRequest, TrainRequest};
 
-use super::args::{EvaluateArgs, ModelsArgs, PredictArgs, TrainArgs};
+use super::args::{EvaluateArgs, ModelsArgs, PredictArgs, StudyArgs, TrainArgs};
 use super::data::project;
 use super::output::{Bar, Output};
 
@@ -18,7 +18,7 @@ pub fn models(args: &ModelsArgs, output: &Output) -> Result<()> {
     let models = workflows::model_infos(args.size, args.classes)?;
     for model in &models {
         output.say(&format!(
-            "{:8} {:>4} px {:>12} parameters   {}",
+            "{:18} {:>4} px {:>12} parameters   {}",
             model.name, model.input_px, model.parameters, model.summary
         ));
     }
@@ -33,11 +33,28 @@ fn plan(args: &TrainArgs) -> Result<Plan> {
             Plan::from_toml(&text).with_context(|| file.display().to_string())?
         }
         (None, Some(name)) => preset(name)?,
-        (None, None) => Plan::default(),
+        (None, None) => match &args.model {
+            Some(model) => preset_for(model, args.weights.is_some()),
+            None => Plan::default(),
+        },
     };
     if let Some(model) = &args.model {
         plan.model.clone_from(model);
     }
+    if let Some(weights) = &args.weights {
+        plan.weights = Some(weights.display().to_string());
+    }
+    // What is said here holds for every phase.
+    for phase in &mut plan.phases {
+        phase.epochs = args.epochs.or(phase.epochs);
+        phase.learning_rate = args.learning_rate.or(phase.learning_rate);
+        phase.patience = args.patience.or(phase.patience);
+    }
+    plan.loss = match args.loss.as_deref() {
+        Some("focal") => Loss::Focal,
+        Some(_) => Loss::CrossEntropy,
+        None => plan.loss,
+    };
     plan.size = args.size.unwrap_or(plan.size);
     plan.epochs = args.epochs.unwrap_or(plan.epochs);
     plan.batch = args.batch.unwrap_or(plan.batch);
@@ -86,18 +103,7 @@ pub fn train_with_bar(
     output.say(&request.plan.in_words());
     let bar = Bar::new();
     let run = workflows::train(snapshot, request, &bar.context, &mut |event| {
-        bar.refresh();
-        if let TrainEvent::Epoch(epoch) = event {
-            bar.line(&format!(
-                "epoch {:>3}  loss {:.4}  validation loss {:.4}  macro-F1 {:.4}  {:.1} s{}",
-                epoch.epoch,
-                epoch.train_loss,
-                epoch.val_loss,
-                epoch.val_macro_f1,
-                epoch.seconds,
-                if epoch.best { "  best so far" } else { "" }
-            ));
-        }
+        tell(&bar, &event);
     })?;
     drop(bar);
     output.say(&format!(
@@ -105,6 +111,126 @@ pub fn train_with_bar(
         run.best_epoch, run.epochs, run.seconds
     ));
     Ok(run)
+}
+
+/// A line for every phase and every epoch.
+fn tell(bar: &Bar, event: &TrainEvent) {
+    bar.refresh();
+    match event {
+        TrainEvent::Started { weights, .. } => {
+            if let Some(weights) = weights {
+                bar.line(weights);
+            }
+        }
+        TrainEvent::Phase(part) => {
+            if part.phases > 1 || part.cache.is_some() {
+                bar.line(&phase_line(part));
+            }
+        }
+        TrainEvent::Epoch(epoch) => bar.line(&format!(
+            "epoch {:>3}  loss {:.4}  validation loss {:.4}  macro-F1 {:.4}  {:.1} s{}",
+            epoch.epoch,
+            epoch.train_loss,
+            epoch.val_loss,
+            epoch.val_macro_f1,
+            epoch.seconds,
+            if epoch.best { "  best so far" } else { "" }
+        )),
+        TrainEvent::Step { .. } | TrainEvent::Finished { .. } => {}
+    }
+}
+
+/// Trains every row of the study's table.
+pub fn study(args: &StudyArgs, output: &Output) -> Result<()> {
+    let request = StudyRequest {
+        presets: args.presets.clone(),
+        weights: args.weights.clone(),
+        size: args.size,
+        epochs: args.epochs,
+        seed: args.seed,
+        threads: args.threads,
+    };
+    let project = project(&args.data, output)?;
+    for (name, plan) in workflows::study_plans(&request)? {
+        output.say(&format!("{name}: {}", plan.in_words()));
+    }
+    let bar = Bar::new();
+    let mut failed = Vec::new();
+    let runs = workflows::study(
+        &project.snapshot(),
+        &request,
+        &bar.context,
+        &mut |event| {
+            tell(&bar, &event);
+        },
+        &mut |name, result| match result {
+            Ok(run) => bar.line(&study_row(name, run)),
+            Err(error) => {
+                bar.line(&format!("{name}: no result: {error}"));
+                failed.push(json!({"preset": name, "error": error.to_string()}));
+            }
+        },
+    )?;
+    drop(bar);
+    output.say("");
+    output.say("test split, macro-F1 with its 95 % interval over images");
+    for (name, run) in &runs {
+        output.say(&study_row(name, run));
+    }
+    let rows: Vec<Value> = runs
+        .iter()
+        .map(|(name, run)| {
+            let mut row = report_json(run)?;
+            row["preset"] = json!(name);
+            row["pretrained"] = json!(run.plan.weights);
+            row["seconds"] = json!(run.seconds);
+            Ok(row)
+        })
+        .collect::<Result<_>>()?;
+    output.json(&json!({"rows": rows, "failed": failed}))
+}
+
+fn study_row(name: &str, run: &RunSummary) -> String {
+    let report = &run.report;
+    let [low, high] = report.macro_f1_ci;
+    let start = if run.plan.weights.is_some() {
+        "pretrained"
+    } else {
+        "from scratch"
+    };
+    format!(
+        "{name:22} {start:12} n {:>5}  macro-F1 {:.3} ({low:.3} to {high:.3})  weighted F1 {:.3}  PWA {:.5} (constant {:.5})  {:>5.1} min",
+        report.n,
+        report.macro_f1,
+        report.weighted_f1,
+        report.pwa,
+        report.pwa_constant,
+        run.seconds / 60.0
+    )
+}
+
+fn phase_line(part: &PhaseStart) -> String {
+    let mut line = format!(
+        "phase {} of {}: {}, {} parameters learn",
+        part.phase, part.phases, part.trainable, part.parameters
+    );
+    if let Some(cache) = &part.cache {
+        let (takes, free) = (
+            cache.estimate.bytes as f64 / 1e9,
+            cache.estimate.free as f64 / 1e9,
+        );
+        line += &if cache.used {
+            format!(
+                "; frozen layers kept ({takes:.2} GB, {} of {} images computed in {:.0} s)",
+                cache.computed, cache.estimate.images, cache.seconds
+            )
+        } else {
+            format!(
+                "; frozen layers run every epoch: keeping them takes {takes:.2} GB of {free:.2} free"
+            )
+        };
+    }
+    line
 }
 
 /// The report as text, its figures with split, n and interval.

@@ -7,9 +7,12 @@
 //! by the content of the files, safe to delete, and never needed: where they cannot be written,
 //! everything works on without them.
 
+mod augment;
 mod convert;
 mod decode;
+mod die_crop;
 mod files;
+mod framing;
 mod full;
 mod loader;
 mod parallel;
@@ -20,12 +23,15 @@ mod scan;
 mod testing;
 mod thumbnails;
 
+pub use augment::{Augmentation, AugmentationError, Transform};
 pub use decode::{Decoded, Facts, Gray, ImageError, decode, decode_gray, open_gray, read_file};
+pub use die_crop::{DIE_CROP_VERSION, Die, die_crop};
 pub use files::FileIndex;
+pub use framing::Framing;
 pub use full::FullCache;
 pub use loader::{Kind, Loaded, Loader, Request};
 pub use parallel::WorkError;
-pub use pixels::{FillSummary, PixelCache};
+pub use pixels::{FillSummary, PixelCache, Wanted};
 pub use resize::{RESIZE_VERSION, fit_box, resize};
 pub use scan::{ScanSummary, Scanned, scan};
 pub use thumbnails::{THUMBNAIL_PX, ThumbnailStore, thumbnail};

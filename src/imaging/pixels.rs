@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    RESIZE_VERSION, WorkError, decode_gray,
+    Die, Framing, RESIZE_VERSION, WorkError, decode_gray, die_crop,
     parallel::{cores, for_each},
     read_file, resize,
     thumbnails::not_written,
@@ -23,14 +23,28 @@ const BATCH: usize = 64;
 /// How often progress is told.
 const REPORT_AFTER: Duration = Duration::from_millis(100);
 
-/// Images as squares of `size_px` x `size_px` bytes, by the content of their file: the whole frame,
-/// stretched ([`resize`]), as the study did. On disk and mapped; in memory where the folder cannot be
-/// written.
+/// Images as squares of `size_px` x `size_px` bytes, by the content of their file: the whole frame or
+/// the strip of ribbons, as the [`Framing`] says, stretched ([`resize`]). On disk and mapped; in memory
+/// where the folder cannot be written.
 pub struct PixelCache {
     size_px: u32,
+    framing: Framing,
     file: Option<RecordFile>,
     memory: HashMap<Digest, Box<[u8]>>,
     problem: Option<String>,
+}
+
+/// An image whose pixels are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Which image.
+    pub id: ImageId,
+    /// Its file.
+    pub path: PathBuf,
+    /// Hash of its file when it was scanned.
+    pub content: Digest,
+    /// What it was taken of, where that is known; [`Framing::Whole`] does not ask.
+    pub die: Option<Die>,
 }
 
 /// How filling went.
@@ -43,15 +57,18 @@ pub struct FillSummary {
 }
 
 impl PixelCache {
-    /// The cache for squares of `size_px` pixels in the folder `cache`. Where that cannot be written,
-    /// one that lives in memory, with the reason in [`Self::problem`]. A folder must be open only once
-    /// for each size.
+    /// The cache for squares of `size_px` pixels of what `framing` shows, in the folder `cache`. Where
+    /// that cannot be written, one that lives in memory, with the reason in [`Self::problem`]. A folder
+    /// must be open only once for each size and framing.
     ///
     /// # Panics
     /// When `size_px` is 0.
     #[must_use]
-    pub fn open(cache: &Path, size_px: u32) -> Self {
-        let name = format!("pixels-{size_px}");
+    pub fn open(cache: &Path, size_px: u32, framing: Framing) -> Self {
+        let name = match framing {
+            Framing::Whole => format!("pixels-{size_px}"),
+            Framing::DieCrop => format!("pixels-{size_px}-{}", framing.name()),
+        };
         let (file, problem) = match RecordFile::open(cache, &name, square(size_px)) {
             Ok(file) => {
                 let problem = (!file.is_durable()).then(|| not_written(cache, "pixels"));
@@ -61,6 +78,7 @@ impl PixelCache {
         };
         Self {
             size_px,
+            framing,
             file,
             memory: HashMap::new(),
             problem,
@@ -73,47 +91,51 @@ impl PixelCache {
         self.size_px
     }
 
+    /// Which part of each image they show.
+    #[must_use]
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
     /// Why pixels live in memory and will have to be made again, for people.
     #[must_use]
     pub fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
     }
 
-    /// The `size_px * size_px` pixels of the image with this content, row by row; `None` until filled.
+    /// The `size_px * size_px` pixels of the image of `die` with this content, row by row; `None` until
+    /// filled. For whole frames the die does not matter.
     #[must_use]
-    pub fn get(&self, content: &Digest) -> Option<&[u8]> {
-        let key = self.key(content);
+    pub fn get(&self, content: &Digest, die: Option<Die>) -> Option<&[u8]> {
+        let key = self.key(content, die);
         let on_disk = self.file.as_ref().and_then(|file| file.get(&key));
         on_disk.or_else(|| self.memory.get(&key).map(|pixels| &**pixels))
     }
 
-    /// Makes the pixels of those images that have none yet, on all cores. Each comes with the hash of
-    /// its file when it was scanned; a file that has changed since is a failure.
+    /// Makes the pixels of those images that have none yet, on all cores. A file that has changed since
+    /// it was scanned is a failure, and so is an image of no known die where the framing needs it.
     ///
     /// # Errors
     /// [`WorkError`] when stopped or without threads; what was made before is kept.
-    pub fn fill(
-        &mut self,
-        images: &[(ImageId, PathBuf, Digest)],
-        ctx: &JobContext,
-    ) -> Result<FillSummary, WorkError> {
+    pub fn fill(&mut self, images: &[Wanted], ctx: &JobContext) -> Result<FillSummary, WorkError> {
         let todo: Vec<usize> = (0..images.len())
-            .filter(|i| self.get(&images[*i].2).is_none())
+            .filter(|i| self.get(&images[*i].content, images[*i].die).is_none())
             .collect();
         let total = todo.len() as u64;
         let doing = format!("pixels at {0} x {0}", self.size_px);
         ctx.report(0, total, &doing);
-        let size_px = self.size_px;
+        let (size_px, framing) = (self.size_px, self.framing);
         let mut failed = Vec::new();
         let mut batch = Vec::with_capacity(BATCH);
         let mut made = 0;
         let mut reported = Instant::now();
-        let work = |i: &usize| make(&images[*i].1, &images[*i].2, size_px);
+        let work = |i: &usize| make(&images[*i], size_px, framing);
         let result = for_each("pixels", cores(), &todo, ctx, work, |&i, pixels| {
             match pixels {
                 Ok(pixels) => {
                     made += 1;
-                    batch.push((self.key(&images[i].2), pixels));
+                    let Wanted { content, die, .. } = &images[i];
+                    batch.push((self.key(content, *die), pixels));
                 }
                 Err(text) => failed.push((i, text)),
             }
@@ -132,7 +154,7 @@ impl PixelCache {
         Ok(FillSummary {
             made,
             failed: (failed.into_iter())
-                .map(|(i, text)| (images[i].0, text))
+                .map(|(i, text)| (images[i].id, text))
                 .collect(),
         })
     }
@@ -147,21 +169,27 @@ impl PixelCache {
         self.memory.extend(batch.drain(..));
     }
 
-    fn key(&self, content: &Digest) -> Digest {
+    fn key(&self, content: &Digest, die: Option<Die>) -> Digest {
+        let seen = self.framing.identity(content, die);
         let size = self.size_px.to_le_bytes();
-        digest_parts([&content[..], b"pixels", &size, RESIZE_VERSION.as_bytes()])
+        digest_parts([&seen[..], b"pixels", &size, RESIZE_VERSION.as_bytes()])
     }
 }
 
-fn make(path: &Path, content: &Digest, size_px: u32) -> Result<Box<[u8]>, String> {
+fn make(image: &Wanted, size_px: u32, framing: Framing) -> Result<Box<[u8]>, String> {
+    let path = &image.path;
+    let crop = framing.crop(path, image.die)?;
     let bytes = read_file(path).map_err(|error| error.to_string())?;
-    if digest(&bytes) != *content {
+    if digest(&bytes) != image.content {
         let path = path.display();
         return Err(format!(
             "{path} has changed since it was scanned; refresh the list"
         ));
     }
-    let gray = decode_gray(path, &bytes).map_err(|error| error.to_string())?;
+    let mut gray = decode_gray(path, &bytes).map_err(|error| error.to_string())?;
+    if let Some(die) = crop {
+        gray = die_crop(&gray, die);
+    }
     Ok(resize(&gray, size_px, size_px).pixels.into())
 }
 
@@ -180,22 +208,26 @@ mod tests {
     };
     use crate::jobs::StopReason;
 
-    type Images = Vec<(ImageId, PathBuf, Digest)>;
-
-    fn images(folder: &Path, n: u32) -> Images {
+    fn images(folder: &Path, n: u32) -> Vec<Wanted> {
         let image = |i| {
             let path = folder.join(format!("{i}.png"));
             let bytes = png(&ramp(i + 20, 30));
             fs::write(&path, &bytes).expect("written");
-            (ImageId(i), path, digest(&bytes))
+            Wanted {
+                id: ImageId(i),
+                path,
+                content: digest(&bytes),
+                die: None,
+            }
         };
         (0..n).map(image).collect()
     }
 
-    fn check(cache: &PixelCache, images: &Images) {
-        for (id, path, content) in images {
-            let expected = resize(&open_gray(path).expect("opened"), 24, 24).pixels;
-            assert_eq!(cache.get(content), Some(&expected[..]), "{id:?}");
+    fn check(cache: &PixelCache, images: &[Wanted]) {
+        for image in images {
+            let expected = resize(&open_gray(&image.path).expect("opened"), 24, 24).pixels;
+            let pixels = cache.get(&image.content, image.die);
+            assert_eq!(pixels, Some(&expected[..]), "{:?}", image.id);
         }
     }
 
@@ -205,19 +237,22 @@ mod tests {
         let images = images(folder.path(), 150);
         let cache_folder = folder.path().join("cache");
         let ctx = JobContext::detached();
-        let mut cache = PixelCache::open(&cache_folder, 24);
-        assert_eq!((cache.size_px(), cache.get(&images[0].2)), (24, None));
+        let mut cache = PixelCache::open(&cache_folder, 24, Framing::Whole);
+        assert_eq!(
+            (cache.size_px(), cache.get(&images[0].content, None)),
+            (24, None)
+        );
         let summary = cache.fill(&images[..50], &ctx).expect("filled");
         assert_eq!((summary.made, summary.failed), (50, Vec::new()));
         drop(cache);
-        let mut cache = PixelCache::open(&cache_folder, 24);
+        let mut cache = PixelCache::open(&cache_folder, 24, Framing::Whole);
         let summary = cache.fill(&images, &ctx).expect("filled");
         assert_eq!(summary.made, 100);
         assert_eq!(ctx.progress.get().fraction(), 1.0);
         check(&cache, &images);
         assert!(
-            PixelCache::open(&cache_folder, 25)
-                .get(&images[0].2)
+            PixelCache::open(&cache_folder, 25, Framing::Whole)
+                .get(&images[0].content, None)
                 .is_none()
         );
     }
@@ -226,12 +261,12 @@ mod tests {
     fn failures_are_told_in_order_and_the_others_made() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut images = images(folder.path(), 5);
-        fs::remove_file(&images[1].1).expect("removed");
-        fs::write(&images[3].1, png(&ramp(1, 1))).expect("replaced");
+        fs::remove_file(&images[1].path).expect("removed");
+        fs::write(&images[3].path, png(&ramp(1, 1))).expect("replaced");
         let bytes = b"BM, said the owl";
-        fs::write(&images[4].1, bytes).expect("replaced");
-        images[4].2 = digest(bytes);
-        let mut cache = PixelCache::open(&folder.path().join("cache"), 24);
+        fs::write(&images[4].path, bytes).expect("replaced");
+        images[4].content = digest(bytes);
+        let mut cache = PixelCache::open(&folder.path().join("cache"), 24, Framing::Whole);
         let summary = cache
             .fill(&images, &JobContext::detached())
             .expect("filled");
@@ -246,14 +281,14 @@ mod tests {
         for ((_, text), words) in summary.failed.iter().zip(words) {
             assert!(text.contains(words), "{text}");
         }
-        check(&cache, &vec![images[0].clone(), images[2].clone()]);
+        check(&cache, &[images[0].clone(), images[2].clone()]);
     }
 
     #[test]
     fn without_a_folder_pixels_live_in_memory() {
         let folder = tempfile::tempdir().expect("a folder");
         let images = images(folder.path(), 3);
-        let mut cache = PixelCache::open(&images[0].1, 24);
+        let mut cache = PixelCache::open(&images[0].path, 24, Framing::Whole);
         assert!(cache.problem().is_some_and(|text| text.contains("0.png")));
         let ctx = JobContext::detached();
         assert_eq!(cache.fill(&images, &ctx).expect("filled").made, 3);
@@ -267,8 +302,40 @@ mod tests {
         let images = images(folder.path(), 3);
         let ctx = JobContext::detached();
         ctx.control.stop(StopReason::Cancelled);
-        let mut cache = PixelCache::open(&folder.path().join("cache"), 24);
+        let mut cache = PixelCache::open(&folder.path().join("cache"), 24, Framing::Whole);
         let result = cache.fill(&images, &ctx);
         assert!(matches!(result, Err(WorkError::Stopped)));
+    }
+
+    #[test]
+    fn another_framing_or_die_has_other_pixels() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut images = images(folder.path(), 3);
+        images[0].die = Some(Die::Die02);
+        images[1].die = Some(Die::Die04);
+        let cache_folder = folder.path().join("cache");
+        let ctx = JobContext::detached();
+        let mut whole = PixelCache::open(&cache_folder, 24, Framing::Whole);
+        let mut crop = PixelCache::open(&cache_folder, 24, Framing::DieCrop);
+        assert!(whole.problem().is_none() && crop.problem().is_none());
+        assert_eq!(whole.fill(&images, &ctx).expect("filled").made, 3);
+        check(&whole, &images);
+        let summary = crop.fill(&images, &ctx).expect("filled");
+        assert_eq!(summary.made, 2);
+        let (id, text) = &summary.failed[0];
+        assert_eq!(*id, ImageId(2));
+        assert!(text.contains("2.png cannot be cropped"), "{text}");
+        for image in &images[..2] {
+            let gray = open_gray(&image.path).expect("opened");
+            let strip = die_crop(&gray, image.die.expect("known"));
+            let expected = resize(&strip, 24, 24).pixels;
+            assert_eq!(crop.get(&image.content, image.die), Some(&expected[..]));
+            for other in [None, Some(Die::Die01)] {
+                assert_eq!(crop.get(&image.content, other), None);
+            }
+        }
+        // The die was corrected in the CSV.
+        images[0].die = Some(Die::Die03);
+        assert_eq!(crop.fill(&images[..2], &ctx).expect("filled").made, 1);
     }
 }

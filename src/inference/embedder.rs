@@ -122,6 +122,12 @@ impl Embedder {
     }
 }
 
+/// The numbers of logits `[n, classes]`, row by row: computed now, whatever they wait for.
+#[must_use]
+pub fn answers(logits: &Tensor) -> Vec<f32> {
+    floats(logits)
+}
+
 fn floats(tensor: &Tensor) -> Vec<f32> {
     let tensor = tensor.to_device(Device::Cpu).to_kind(Kind::Float);
     Vec::try_from(tensor.contiguous().view([-1])).expect("fp32 values")

@@ -2,4 +2,4 @@
 
 mod embedder;
 
-pub use embedder::{EmbeddedImage, Embedder};
+pub use embedder::{EmbeddedImage, Embedder, answers};

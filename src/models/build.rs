@@ -1,12 +1,14 @@
 //! Declares the variables of a network: with starting values, empty, or only on paper.
 
+use std::collections::HashMap;
+
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor, nn};
 
 use super::{
     init::Start,
-    layers::{BatchNorm, BatchNormOptions, Conv, Layer},
+    layers::{BatchNorm, BatchNormOptions, Conv, Head, Layer},
 };
 
 /// What a variable is to training.
@@ -47,6 +49,18 @@ enum Source<'a> {
     Empty(&'a nn::VarStore),
     /// Drawn from a seed.
     Drawn(&'a nn::VarStore, Box<ChaCha8Rng>),
+    /// Taken from a built network for inference: batch norm folded, what is not `precise` in this kind.
+    Folded(HashMap<String, Tensor>, Kind),
+}
+
+/// How a variable is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Plain,
+    /// In fp32 even where the body is run in less.
+    Precise,
+    /// Weights of a convolution, channels side by side, which oneDNN reads fastest.
+    ChannelsLast,
 }
 
 /// Handed to an architecture, which asks it for one variable after another.
@@ -75,6 +89,13 @@ impl<'a> Builder<'a> {
         Self::new(Source::Drawn(store, rng))
     }
 
+    /// Takes the values of `variables` for inference: batch norms are folded into the convolutions before
+    /// them, and the body is in `kind`.
+    #[must_use]
+    pub fn folded(variables: &nn::VarStore, kind: Kind) -> Self {
+        Self::new(Source::Folded(variables.variables(), kind))
+    }
+
     fn new(source: Source<'a>) -> Self {
         Self {
             source,
@@ -90,7 +111,12 @@ impl<'a> Builder<'a> {
 
     /// A variable that follows the gradient.
     pub(super) fn trainable(&mut self, name: &str, shape: &[i64], start: Start) -> Tensor {
-        self.add(name, shape, start, Role::Trainable, false)
+        self.add(name, shape, start, Role::Trainable, Form::Plain)
+    }
+
+    /// A variable that follows the gradient and stays in fp32 when the body is run in less.
+    pub(super) fn precise(&mut self, name: &str, shape: &[i64], start: Start) -> Tensor {
+        self.add(name, shape, start, Role::Trainable, Form::Precise)
     }
 
     /// `weight` and `bias` (starting at 0) under `name`. `shape` is `[out, in]` or
@@ -99,6 +125,17 @@ impl<'a> Builder<'a> {
         Layer {
             weight: self.trainable(&format!("{name}.weight"), shape, start),
             bias: self.trainable(&format!("{name}.bias"), &shape[..1], Start::Constant(0.0)),
+        }
+    }
+
+    /// The last layer, Glorot uniform, behind dropout of this share. It stays in fp32.
+    pub(super) fn head(&mut self, name: &str, classes: usize, width: i64, dropout: f64) -> Head {
+        let classes = classes as i64;
+        let weight = self.precise(&format!("{name}.weight"), &[classes, width], Start::Glorot);
+        let bias = self.precise(&format!("{name}.bias"), &[classes], Start::Constant(0.0));
+        Head {
+            layer: Layer { weight, bias },
+            dropout,
         }
     }
 
@@ -113,8 +150,12 @@ impl<'a> Builder<'a> {
         options: BatchNormOptions,
     ) -> Conv {
         let weight = format!("{conv}.weight");
-        let weight = self.add(&weight, &shape, start, Role::Trainable, true);
-        Conv::new(weight, self.batch_norm(norm, shape[0], options))
+        let weight = self.add(&weight, &shape, start, Role::Trainable, Form::ChannelsLast);
+        let norm = self.batch_norm(norm, shape[0], options);
+        match self.source {
+            Source::Folded(_, kind) => Conv::folded(&weight, &norm, kind),
+            _ => Conv::new(weight, norm),
+        }
     }
 
     fn batch_norm(&mut self, name: &str, width: i64, options: BatchNormOptions) -> BatchNorm {
@@ -125,7 +166,7 @@ impl<'a> Builder<'a> {
         };
         let mut add = |part: &str, start: f32, role| {
             let name = format!("{name}.{part}");
-            self.add(&name, &[width], Start::Constant(start), role, false)
+            self.add(&name, &[width], Start::Constant(start), role, Form::Precise)
         };
         BatchNorm {
             weight: add("weight", 1.0, scale),
@@ -136,14 +177,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn add(
-        &mut self,
-        name: &str,
-        shape: &[i64],
-        start: Start,
-        role: Role,
-        channels_last: bool,
-    ) -> Tensor {
+    fn add(&mut self, name: &str, shape: &[i64], start: Start, role: Role, form: Form) -> Tensor {
         self.declared.push(Variable {
             name: name.to_owned(),
             shape: shape.to_owned(),
@@ -153,11 +187,26 @@ impl<'a> Builder<'a> {
             Source::Paper => {
                 return Tensor::zeros([1], (Kind::Float, Device::Cpu)).expand(shape, false);
             }
+            Source::Folded(variables, kind) => {
+                // What a fold reads stays as it is until then.
+                let kind = if form == Form::Plain {
+                    *kind
+                } else {
+                    Kind::Float
+                };
+                let tensor = variables[name].detach().to_kind(kind);
+                // Shared with the network that is copied, unless it was converted.
+                return if kind == Kind::Float {
+                    tensor.copy()
+                } else {
+                    tensor
+                };
+            }
             Source::Empty(store) => (store, None),
             Source::Drawn(store, rng) => (store, Some(start.draw(shape, rng))),
         };
         let options = (Kind::Float, store.device());
-        let tensor = if channels_last {
+        let tensor = if form == Form::ChannelsLast {
             Tensor::empty_strided(shape, channels_last_strides(shape), options)
         } else {
             Tensor::empty(shape, options)
@@ -185,8 +234,7 @@ pub(super) fn enter(store: &nn::VarStore, name: &str, tensor: Tensor, trainable:
     path.add(rest, tensor, trainable)
 }
 
-/// Strides that keep the channels of `[n, c, h, w]` side by side, which oneDNN's convolutions read
-/// fastest.
+/// Strides that keep the channels of `[n, c, h, w]` side by side.
 fn channels_last_strides(shape: &[i64]) -> [i64; 4] {
     let [_, c, h, w] = *shape else {
         unreachable!("only weights of convolutions are laid out so")

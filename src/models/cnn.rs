@@ -4,10 +4,13 @@
 //! The pool runs before the ReLU: max and ReLU commute, so the function is the same, and ReLU sees a
 //! quarter of the values.
 
+use std::cell::RefCell;
+
 use tch::Tensor;
 
 use super::{
-    Builder, ModelSpec, Network, Preprocessing, TrainableSet,
+    Adam, Builder, ModelSpec, Network, Preprocessing, TrainableSet,
+    fast::FastBody,
     init::Start,
     layers::{Head, Layer},
 };
@@ -38,6 +41,7 @@ const SMALL: ModelSpec = ModelSpec {
     smallest_px: 0,
     multiple_px: 1,
     channels: 1,
+    learns_in_bf16: false,
     preprocessing: Preprocessing::Scale01,
     trainable_sets: &[
         TrainableSet {
@@ -96,14 +100,12 @@ impl Layers {
             builder.layer(&format!("dense{}", i + 1), &shape, Start::Glorot)
         });
         let dense: Vec<Layer> = dense.collect();
-        let out = builder.layer("out", &[classes as i64, width], Start::Glorot);
+        let out = builder.head("out", classes, width, 0.0);
         Box::new(SmallCnn {
             convs,
             dense,
-            out: Head {
-                layer: out,
-                dropout: 0.0,
-            },
+            out,
+            fast: Some(RefCell::default()),
             width: width as usize,
         })
     }
@@ -113,6 +115,8 @@ struct SmallCnn {
     convs: Vec<Layer>,
     dense: Vec<Layer>,
     out: Head,
+    /// Trains the body outside autograd where it can; none where that is not wanted.
+    fast: Option<RefCell<FastBody>>,
     width: usize,
 }
 
@@ -121,19 +125,37 @@ impl Network for SmallCnn {
         1
     }
 
-    fn stage(&self, _index: usize, images: &Tensor, _train: bool) -> Tensor {
-        let mut x = images.shallow_clone();
-        for Layer { weight, bias } in &self.convs {
-            x = x
-                .conv2d(weight, Some(bias), [1, 1], [0, 0], [1, 1], 1)
-                .max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)
-                .relu();
-        }
-        let mut x = x.flatten(1, -1);
-        for layer in &self.dense {
+    fn stage(&self, _index: usize, images: &Tensor, train: bool) -> Tensor {
+        let (first, rest) = self.dense.split_first().expect("one dense layer at least");
+        let body = self.convs.iter().chain([first]);
+        let mut x = match &self.fast {
+            Some(fast) if train && FastBody::serves(images, body) => {
+                fast.borrow_mut().forward(images, &self.convs, first)
+            }
+            fast => {
+                // Between epochs its memory is better given back.
+                if let Some(fast) = fast {
+                    fast.take();
+                }
+                self.plain(images, first)
+            }
+        };
+        x = x.relu();
+        for layer in rest {
             x = layer.linear(&x).relu();
         }
         x
+    }
+
+    fn finish_backward(&self, adam: &mut Adam) {
+        if let Some(fast) = &self.fast {
+            let mut fast = fast.borrow_mut();
+            fast.backward(&self.convs, &self.dense[0], adam);
+        }
+    }
+
+    fn keep_gradients(&mut self) {
+        self.fast = None;
     }
 
     fn head(&self, embeddings: &Tensor, train: bool) -> Tensor {
@@ -142,5 +164,27 @@ impl Network for SmallCnn {
 
     fn embedding_dim(&self) -> usize {
         self.width
+    }
+}
+
+impl SmallCnn {
+    /// The convolutions and the first dense layer by libtorch's operators.
+    fn plain(&self, images: &Tensor, dense: &Layer) -> Tensor {
+        let mut x = images.shallow_clone();
+        for Layer { weight, bias } in &self.convs {
+            let kind = x.kind();
+            x = x
+                .conv2d(
+                    &weight.to_kind(kind),
+                    Some(&bias.to_kind(kind)),
+                    [1, 1],
+                    [0, 0],
+                    [1, 1],
+                    1,
+                )
+                .max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)
+                .relu();
+        }
+        dense.linear(&x.flatten(1, -1))
     }
 }

@@ -23,6 +23,7 @@ pub(super) const INCEPTION_V3: ModelSpec = ModelSpec {
     smallest_px: 75,
     multiple_px: 1,
     channels: 3,
+    learns_in_bf16: true,
     preprocessing: Preprocessing::Scale01,
     trainable_sets: &[
         TrainableSet {
@@ -136,13 +137,9 @@ impl InceptionV3 {
             b.mixed_7("Mixed_7b", 1280),
         ];
         let last = vec![b.mixed_7("Mixed_7c", EMBEDDING)];
-        let shape = [classes as i64, EMBEDDING];
         Self {
             stages: [before_6e, to_7b, last],
-            head: Head {
-                layer: builder.layer("fc", &shape, Start::Glorot),
-                dropout: 0.2,
-            },
+            head: builder.head("fc", classes, EMBEDDING, 0.2),
         }
     }
 }
@@ -256,22 +253,26 @@ impl Blocks<'_, '_> {
         ])
     }
 
+    /// 1x3 and 3x1 side by side.
+    fn halves(&mut self, name: &str) -> Step {
+        Step::Branches(vec![
+            vec![self.same(&format!("{name}a"), 384, 384, [1, 3])],
+            vec![self.same(&format!("{name}b"), 384, 384, [3, 1])],
+        ])
+    }
+
     fn mixed_7(&mut self, block: &str, from: i64) -> Step {
         let name = |branch: &str| format!("{block}.branch{branch}");
-        let mut halves = |branch: &str| {
-            Step::Branches(vec![
-                vec![self.same(&name(&format!("{branch}a")), 384, 384, [1, 3])],
-                vec![self.same(&name(&format!("{branch}b")), 384, 384, [3, 1])],
-            ])
-        };
-        let (single, double) = (halves("3x3_2"), halves("3x3dbl_3"));
         Step::Branches(vec![
             vec![self.same(&name("1x1"), from, 320, [1, 1])],
-            vec![self.same(&name("3x3_1"), from, 384, [1, 1]), single],
+            vec![
+                self.same(&name("3x3_1"), from, 384, [1, 1]),
+                self.halves(&name("3x3_2")),
+            ],
             vec![
                 self.same(&name("3x3dbl_1"), from, 448, [1, 1]),
                 self.same(&name("3x3dbl_2"), 448, 384, [3, 3]),
-                double,
+                self.halves(&name("3x3dbl_3")),
             ],
             vec![
                 Step::AveragePool,

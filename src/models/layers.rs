@@ -1,8 +1,8 @@
 //! Layers that the architectures share.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
-/// Weight and bias of one layer.
+/// Weight and bias of one layer. They are cast to the kind of what enters the layer.
 pub(super) struct Layer {
     pub(super) weight: Tensor,
     pub(super) bias: Tensor,
@@ -11,7 +11,15 @@ pub(super) struct Layer {
 impl Layer {
     /// `[…, in]` to `[…, out]`.
     pub(super) fn linear(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, Some(&self.bias))
+        let kind = x.kind();
+        x.linear(&self.weight.to_kind(kind), Some(&self.bias.to_kind(kind)))
+    }
+
+    /// `[b, in, h, w]` to `[b, out, h, w]` with a weight of `[out, in, 1, 1]`.
+    pub(super) fn conv_1x1(&self, x: &Tensor) -> Tensor {
+        let kind = x.kind();
+        let (weight, bias) = (self.weight.to_kind(kind), self.bias.to_kind(kind));
+        x.conv2d(&weight, Some(&bias), [1, 1], [0, 0], [1, 1], 1)
     }
 }
 
@@ -72,9 +80,15 @@ impl BatchNorm {
 /// A convolution without bias, then batch norm. The activation is the caller's.
 pub(super) struct Conv {
     weight: Tensor,
-    norm: BatchNorm,
+    after: After,
     stride: i64,
     groups: i64,
+}
+
+enum After {
+    Norm(BatchNorm),
+    /// The norm is in the weight already.
+    Bias(Tensor),
 }
 
 impl Conv {
@@ -82,7 +96,23 @@ impl Conv {
     pub(super) fn new(weight: Tensor, norm: BatchNorm) -> Self {
         Self {
             weight,
-            norm,
+            after: After::Norm(norm),
+            stride: 1,
+            groups: 1,
+        }
+    }
+
+    /// One convolution in `kind` that does what `weight` and then `norm` do in inference:
+    /// with s = scale / sqrt(variance + eps), weights times s and the bias less mean times s.
+    pub(super) fn folded(weight: &Tensor, norm: &BatchNorm, kind: Kind) -> Self {
+        let double = |t: &Tensor| t.to_kind(Kind::Double);
+        let spread = (double(&norm.variance) + norm.options.eps).sqrt();
+        let scale = double(&norm.weight) / spread;
+        let bias = double(&norm.bias) - double(&norm.mean) * &scale;
+        let weight = double(weight) * scale.view([-1, 1, 1, 1]);
+        Self {
+            weight: channels_last(&weight.to_kind(kind)),
+            after: After::Bias(bias.to_kind(kind)),
             stride: 1,
             groups: 1,
         }
@@ -101,15 +131,15 @@ impl Conv {
     /// `padding` is that of each side, vertical then horizontal.
     pub(super) fn forward(&self, x: &Tensor, padding: [i64; 2], train: bool) -> Tensor {
         let stride = [self.stride; 2];
-        let x = x.conv2d(
-            &self.weight,
-            None::<&Tensor>,
-            stride,
-            padding,
-            [1, 1],
-            self.groups,
-        );
-        self.norm.forward(&x, train)
+        // Master weights in fp32 work in the precision of what they are given; the gradient comes back in fp32.
+        let (weight, groups) = (&self.weight.to_kind(x.kind()), self.groups);
+        match &self.after {
+            After::Norm(norm) => {
+                let x = x.conv2d(weight, None::<&Tensor>, stride, padding, [1, 1], groups);
+                norm.forward(&x, train)
+            }
+            After::Bias(bias) => x.conv2d(weight, Some(bias), stride, padding, [1, 1], groups),
+        }
     }
 
     /// Pads as TensorFlow's `SAME` does: the output has `ceil(side / stride)` pixels a side, and of an odd
@@ -130,7 +160,7 @@ impl Conv {
 
     /// Whether training moves it.
     pub(super) fn is_trained(&self) -> bool {
-        self.norm.bias.requires_grad()
+        matches!(&self.after, After::Norm(norm) if norm.bias.requires_grad())
     }
 }
 

@@ -5,8 +5,10 @@ use std::{ops::Range, path::Path};
 use tch::{Device, Tensor, nn};
 
 use super::{
-    Builder, ModelError, ModelSpec, Network, Preprocessing, Role, TrainableSet, Variable,
-    build::enter, spec::count_parameters, weights,
+    Adam, Builder, ModelError, ModelSpec, Network, Preprocessing, Role, TrainableSet, Variable,
+    build::enter,
+    spec::count_parameters,
+    weights::{self, LoadReport},
 };
 use crate::storage::Digest;
 
@@ -69,6 +71,26 @@ impl Model {
     pub fn save(&self, path: &Path) -> Result<Digest, ModelError> {
         let tensors = weights::snapshot(&self.variables);
         Ok(weights::save(path, &tensors, self.preprocessing)?)
+    }
+
+    /// Fills the body, and the last layer where it is for the same number of classes, from a file with
+    /// published names (see [`weights::load_pretrained`]). What the weights expect of the pixels is, in
+    /// this order: `preprocessing`, what the header of the file says under `preprocessing`, or what
+    /// weights of this architecture mostly expect.
+    ///
+    /// # Errors
+    /// [`ModelError::Weights`]; the model is unchanged then.
+    pub fn load_pretrained(
+        &mut self,
+        path: &Path,
+        preprocessing: Option<Preprocessing>,
+    ) -> Result<LoadReport, ModelError> {
+        let head = self.spec.head;
+        let report = weights::load_pretrained(path, &self.variables, &self.declared, head)?;
+        self.preprocessing = preprocessing
+            .or(report.preprocessing)
+            .unwrap_or(self.spec.preprocessing);
+        Ok(report)
     }
 
     fn build(
@@ -138,6 +160,20 @@ impl Model {
     /// Logits `[batch, classes]` of images `[batch, 1, size, size]` in `0..=1`.
     pub fn forward(&self, images: &Tensor, train: bool) -> Tensor {
         self.head(&self.embed(images, train), train)
+    }
+
+    /// One step down the gradient of `loss`, which comes from images this model was just given to
+    /// [`run`](Self::run) with `train`. Every variable is one of `adam`'s or requires no gradient.
+    pub fn learn(&self, loss: &Tensor, adam: &mut Adam) {
+        adam.begin();
+        loss.backward();
+        self.network.finish_backward(adam);
+        adam.finish();
+    }
+
+    /// From now on no layer updates itself while it learns, so that gradients can be limited together first.
+    pub fn keep_gradients(&mut self) {
+        self.network.keep_gradients();
     }
 
     /// Width of the embedding.

@@ -40,6 +40,8 @@ pub struct ModelSpec {
     pub multiple_px: u32,
     /// Channels that its first layer reads: 1, or 3 with the gray values repeated.
     pub channels: i64,
+    /// Whether its layers learn in bf16 where the processor has it, with fp32 master weights.
+    pub learns_in_bf16: bool,
     /// What its weights expect unless they say otherwise.
     pub preprocessing: Preprocessing,
     /// Parts that can be trained on their own, the smallest first; the last is `all`.

@@ -1,15 +1,15 @@
 //! Weights on disk: safetensors, one tensor for each variable under its own name.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    fs,
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use tch::{Kind, Tensor, nn};
 
-use super::Preprocessing;
+use super::{Preprocessing, Role, Variable};
 use crate::storage::{Digest, StorageError, atomic_write, digest};
 
 /// Why a weights file cannot be used.
@@ -19,9 +19,7 @@ pub enum WeightsError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// Not a safetensors file, or one cut short.
-    #[error(
-        "{path} is not a whole safetensors file ({what}); copy it again, or train the run again"
-    )]
+    #[error("{path} is not a whole safetensors file ({what}); copy or fetch it again")]
     Format {
         /// The file.
         path: PathBuf,
@@ -36,6 +34,36 @@ pub enum WeightsError {
         /// The first differences.
         what: String,
     },
+    /// PyTorch's own format, which runs code when it is read.
+    #[error(
+        "{path} is a zip archive or a pickle, such as PyTorch writes; reading one can run code, so only safetensors are read. Convert it once with Python: {CONVERSION}"
+    )]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Values of a type that cannot be turned into fp32 without knowing how they were quantised.
+    #[error(
+        "{path} holds {tensor} as {dtype}; only F16, BF16, F32 and F64 are read, so take a file that is not quantised"
+    )]
+    Dtype {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its type in the file.
+        dtype: String,
+    },
+    /// A header that names a preprocessing we do not have.
+    #[error("{path} wants pixels preprocessed as {word:?}, which is unknown; known are {known}")]
+    Preprocessing {
+        /// The file.
+        path: PathBuf,
+        /// The word in its header.
+        word: String,
+        /// The words there are.
+        known: String,
+    },
     /// A weight that is no number.
     #[error("{path} holds values that are not finite in {tensor}; train the run again")]
     NotFinite {
@@ -45,6 +73,10 @@ pub enum WeightsError {
         tensor: String,
     },
 }
+
+const CONVERSION: &str = "import torch; from safetensors.torch import save_file; \
+    w = torch.load(\"in.pth\", weights_only=True, map_location=\"cpu\"); \
+    save_file({k: v.contiguous() for k, v in w.get(\"state_dict\", w).items()}, \"out.safetensors\")";
 
 /// Copies of all variables, detached from the graph, by name.
 #[must_use]
@@ -113,11 +145,8 @@ pub fn load(
     path: &Path,
     variables: &nn::VarStore,
 ) -> Result<(Digest, Option<Preprocessing>), WeightsError> {
-    let bytes = fs::read(path).map_err(|e| StorageError::io("read", path, e))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| WeightsError::Format {
-        path: path.to_owned(),
-        what: e.to_string(),
-    })?;
+    let bytes = read(path)?;
+    let file = parse(path, &bytes)?;
     let preprocessing = named_preprocessing(path, &bytes)?;
     let mut wanted: BTreeMap<String, Tensor> = variables.variables().into_iter().collect();
     let mut filled = Vec::new();
@@ -127,7 +156,7 @@ pub fn load(
             differences.push(format!("{name} is not part of it"));
             continue;
         };
-        let shape: Vec<i64> = view.shape().iter().map(|d| *d as i64).collect();
+        let shape = shape_of(&view);
         if shape != variable.size() || view.dtype() != Dtype::F32 {
             differences.push(format!(
                 "{name} is {:?} {shape:?} instead of F32 {:?}",
@@ -137,51 +166,238 @@ pub fn load(
             continue;
         }
         let tensor = Tensor::from_data_size(view.data(), &shape, Kind::Float);
-        if tensor.isfinite().all().int64_value(&[]) == 0 {
-            return Err(WeightsError::NotFinite {
-                path: path.to_owned(),
-                tensor: name.to_owned(),
-            });
-        }
+        check_finite(path, name, &tensor)?;
         filled.push((variable, tensor));
     }
     differences.extend(wanted.keys().map(|name| format!("{name} is missing")));
-    if !differences.is_empty() {
-        let more = differences.len().saturating_sub(3);
-        differences.truncate(3);
-        let mut what = differences.join("; ");
-        if more > 0 {
-            what += &format!("; and {more} more");
+    refuse(path, &differences)?;
+    fill(filled);
+    Ok((digest(&bytes), preprocessing))
+}
+
+/// What [`load_pretrained`] made of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadReport {
+    /// Digest of the file.
+    pub digest: Digest,
+    /// What its header says that its weights expect of the pixels, if anything.
+    pub preprocessing: Option<Preprocessing>,
+    /// Variables filled from the file.
+    pub loaded: Vec<String>,
+    /// Variables that the file does not have and that keep the values they had: the last layer, or the
+    /// constant scale of batch norms without one.
+    pub missing: Vec<String>,
+    /// Tensors of the file that the architecture knowingly does without, such as auxiliary classifiers.
+    pub unexpected: Vec<String>,
+    /// Tensors of the last layer left out because they are for another number of classes: name, shape in
+    /// the file, shape wanted.
+    pub wrong_shape: Vec<(String, Vec<i64>, Vec<i64>)>,
+    /// Tensors converted to fp32, each with its type in the file.
+    pub converted: Vec<(String, String)>,
+}
+
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} tensors loaded", self.loaded.len())?;
+        let mut types: Vec<&str> = self.converted.iter().map(|(_, t)| t.as_str()).collect();
+        types.sort_unstable();
+        types.dedup();
+        if !types.is_empty() {
+            let (n, types) = (self.converted.len(), types.join(" and "));
+            write!(f, ", {n} of them converted from {types} to F32")?;
         }
-        return Err(WeightsError::Mismatch {
+        for (name, found, wanted) in &self.wrong_shape {
+            write!(
+                f,
+                "; {name} left out: it is {found:?}, but {wanted:?} is needed"
+            )?;
+        }
+        for (names, what) in [
+            (&self.missing, "not in the file and left as they were"),
+            (&self.unexpected, "in the file but not needed"),
+        ] {
+            if let Some(listed) = first_few(names, "; ") {
+                write!(f, "; {what}: {listed}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Fills the variables `declared` in `variables` from a file with published names. Floats of any width are
+/// converted to fp32. The body must be there as a whole and nothing else but what is known to be
+/// needless; only `head`, the last layer, may be missing or of another number of classes, and then
+/// keeps its values. Nothing is changed unless everything fits.
+///
+/// # Errors
+/// [`WeightsError`], one variant for each way a file can be wrong.
+pub fn load_pretrained(
+    path: &Path,
+    variables: &nn::VarStore,
+    declared: &[Variable],
+    head: &str,
+) -> Result<LoadReport, WeightsError> {
+    let bytes = read(path)?;
+    let file = parse(path, &bytes)?;
+    let mut report = LoadReport {
+        digest: digest(&bytes),
+        preprocessing: named_preprocessing(path, &bytes)?,
+        loaded: Vec::new(),
+        missing: Vec::new(),
+        unexpected: Vec::new(),
+        wrong_shape: Vec::new(),
+        converted: Vec::new(),
+    };
+    let all = variables.variables();
+    let mut differences = Vec::new();
+    let mut filled = Vec::new();
+    for variable in declared {
+        let name = &variable.name;
+        let of_head = name.strip_prefix(head).is_some_and(|n| n.starts_with('.'));
+        let Ok(view) = file.tensor(name) else {
+            if of_head || variable.role == Role::Constant {
+                report.missing.push(name.clone());
+            } else {
+                differences.push(format!("{name} is missing"));
+            }
+            continue;
+        };
+        let shape = shape_of(&view);
+        if shape != variable.shape {
+            let wanted = variable.shape.clone();
+            if of_head {
+                report.wrong_shape.push((name.clone(), shape, wanted));
+            } else {
+                differences.push(format!("{name} is {shape:?} instead of {wanted:?}"));
+            }
+            continue;
+        }
+        let kind = match view.dtype() {
+            Dtype::F16 => Kind::Half,
+            Dtype::BF16 => Kind::BFloat16,
+            Dtype::F32 => Kind::Float,
+            Dtype::F64 => Kind::Double,
+            other => {
+                return Err(WeightsError::Dtype {
+                    path: path.to_owned(),
+                    tensor: name.clone(),
+                    dtype: format!("{other:?}"),
+                });
+            }
+        };
+        if kind != Kind::Float {
+            let dtype = format!("{:?}", view.dtype());
+            report.converted.push((name.clone(), dtype));
+        }
+        let tensor = Tensor::from_data_size(view.data(), &shape, kind).to_kind(Kind::Float);
+        check_finite(path, name, &tensor)?;
+        filled.push((all[name].shallow_clone(), tensor));
+        report.loaded.push(name.clone());
+    }
+    let known: HashSet<&str> = declared.iter().map(|v| v.name.as_str()).collect();
+    let mut others: Vec<&str> = file.names();
+    others.retain(|name| !known.contains(name));
+    others.sort_unstable();
+    for name in others {
+        if is_needless(name) {
+            report.unexpected.push(name.to_owned());
+        } else {
+            differences.push(format!("{name} is not part of it"));
+        }
+    }
+    refuse(path, &differences)?;
+    fill(filled);
+    Ok(report)
+}
+
+/// What published files hold beside the network: PyTorch's counter of batches, InceptionV3's auxiliary
+/// classifier, and what DINOv2 puts in place of hidden patches. All of it serves training alone.
+fn is_needless(name: &str) -> bool {
+    name.ends_with(".num_batches_tracked") || name.starts_with("AuxLogits.") || name == "mask_token"
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, WeightsError> {
+    let bytes = fs::read(path).map_err(|e| StorageError::io("read", path, e))?;
+    // A safetensors file starts with the length of its header, whose upper bytes are 0.
+    let zip = bytes.starts_with(b"PK\x03\x04");
+    let long_header = bytes.get(4..8).is_some_and(|upper| upper != [0; 4]);
+    let pickle = long_header && matches!(bytes[..2], [0x80, 2..=5]);
+    if zip || pickle {
+        return Err(WeightsError::Pickle {
             path: path.to_owned(),
-            what,
         });
     }
+    Ok(bytes)
+}
+
+fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, WeightsError> {
+    SafeTensors::deserialize(bytes).map_err(|e| WeightsError::Format {
+        path: path.to_owned(),
+        what: e.to_string(),
+    })
+}
+
+fn shape_of(view: &TensorView<'_>) -> Vec<i64> {
+    view.shape().iter().map(|d| *d as i64).collect()
+}
+
+fn check_finite(path: &Path, name: &str, tensor: &Tensor) -> Result<(), WeightsError> {
+    if tensor.isfinite().all().int64_value(&[]) == 1 {
+        return Ok(());
+    }
+    Err(WeightsError::NotFinite {
+        path: path.to_owned(),
+        tensor: name.to_owned(),
+    })
+}
+
+/// An error with the first of the differences, if there are any.
+fn refuse(path: &Path, differences: &[String]) -> Result<(), WeightsError> {
+    match first_few(differences, "; ") {
+        None => Ok(()),
+        Some(what) => Err(WeightsError::Mismatch {
+            path: path.to_owned(),
+            what,
+        }),
+    }
+}
+
+/// The first three, and how many more there are; `None` without any.
+fn first_few(items: &[String], separator: &str) -> Option<String> {
+    let shown = &items[..items.len().min(3)];
+    let mut text = shown.join(separator);
+    match items.len() - shown.len() {
+        0 => {}
+        more => text += &format!("{separator}and {more} more"),
+    }
+    (!items.is_empty()).then_some(text)
+}
+
+fn fill(pairs: Vec<(Tensor, Tensor)>) {
     tch::no_grad(|| {
-        for (mut variable, tensor) in filled {
+        for (mut variable, tensor) in pairs {
             variable.copy_(&tensor);
         }
     });
-    Ok((digest(&bytes), preprocessing))
 }
 
 /// The preprocessing that the header of a weights file names, if any.
 fn named_preprocessing(path: &Path, bytes: &[u8]) -> Result<Option<Preprocessing>, WeightsError> {
-    let format = |what: String| WeightsError::Format {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| WeightsError::Format {
         path: path.to_owned(),
-        what,
-    };
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| format(e.to_string()))?;
+        what: e.to_string(),
+    })?;
     let word = header
         .metadata()
         .as_ref()
         .and_then(|m| m.get(PREPROCESSING));
     let Some(word) = word else { return Ok(None) };
-    match Preprocessing::find(word) {
-        Some(preprocessing) => Ok(Some(preprocessing)),
-        None => Err(format(format!("{word:?} is no preprocessing"))),
-    }
+    let unknown = || WeightsError::Preprocessing {
+        path: path.to_owned(),
+        word: word.clone(),
+        known: Preprocessing::ALL.map(Preprocessing::name).join(", "),
+    };
+    Preprocessing::find(word).map(Some).ok_or_else(unknown)
 }
 
 #[cfg(test)]
@@ -228,5 +444,200 @@ mod tests {
         save(&path, &tensors, Preprocessing::Scale01).expect("saved");
         let error = load(&path, &model.variables).expect_err("NaN").to_string();
         assert!(error.contains("out.bias"), "{error}");
+    }
+
+    /// A file of the tensors of `model`, changed by `edit`.
+    fn write(path: &Path, model: &Model, edit: impl Fn(&mut BTreeMap<String, Tensor>)) {
+        let mut tensors = snapshot(&model.variables);
+        edit(&mut tensors);
+        let whole = |(name, tensor): (String, Tensor)| (name, tensor.contiguous());
+        let tensors: Vec<(String, Tensor)> = tensors.into_iter().map(whole).collect();
+        Tensor::write_safetensors(&tensors, path).expect("written");
+    }
+
+    fn every_value(model: &Model, name: &str) -> Tensor {
+        snapshot(&model.variables).remove(name).expect("there")
+    }
+
+    #[test]
+    fn published_weights_are_converted_and_the_head_may_differ() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("published.safetensors");
+        let theirs = Model::new("efficientnet_v2_s", 32, 9, 1, Device::Cpu).expect("built");
+        write(&path, &theirs, |tensors| {
+            for (name, kind) in [
+                ("conv_stem.weight", Kind::Half),
+                ("conv_head.weight", Kind::BFloat16),
+                ("bn1.running_mean", Kind::Double),
+            ] {
+                let tensor = tensors[name].to_kind(kind);
+                tensors.insert(name.to_owned(), tensor);
+            }
+            let counter = Tensor::from_slice(&[7_i64]);
+            tensors.insert("bn1.num_batches_tracked".to_owned(), counter);
+            tensors.remove("classifier.bias");
+        });
+        let mut ours = Model::new("efficientnet_v2_s", 32, 5, 2, Device::Cpu).expect("built");
+        let head = every_value(&ours, "classifier.weight");
+        let report = ours.load_pretrained(&path, None).expect("loaded");
+        let converted: Vec<(&str, &str)> = report
+            .converted
+            .iter()
+            .map(|(name, dtype)| (name.as_str(), dtype.as_str()))
+            .collect();
+        assert_eq!(
+            converted,
+            [
+                ("conv_stem.weight", "F16"),
+                ("bn1.running_mean", "F64"),
+                ("conv_head.weight", "BF16")
+            ]
+        );
+        assert_eq!(report.missing, ["classifier.bias"]);
+        assert_eq!(report.unexpected, ["bn1.num_batches_tracked"]);
+        let wrong = ("classifier.weight".to_owned(), vec![9, 1280], vec![5, 1280]);
+        assert_eq!(report.wrong_shape, [wrong]);
+        assert_eq!(report.loaded.len(), ours.declared().len() - 2);
+        assert!(every_value(&ours, "classifier.weight").equal(&head));
+        let close = |name: &str| {
+            let difference = every_value(&ours, name) - every_value(&theirs, name);
+            difference.abs().max().double_value(&[])
+        };
+        assert_eq!(close("blocks.3.0.conv_dw.weight"), 0.0);
+        let half = close("conv_stem.weight");
+        assert!(half > 0.0 && half < 1e-3, "{half}");
+        let text = report.to_string();
+        for part in [
+            "BF16 and F16 and F64",
+            "[9, 1280]",
+            "classifier.bias",
+            "num_batches",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_scale_that_the_architecture_does_not_have_is_kept_but_never_trained() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("published.safetensors");
+        let theirs = Model::new("inception_v3", 75, 2, 1, Device::Cpu).expect("built");
+        let scale = "Mixed_7c.branch1x1.bn.weight";
+        write(&path, &theirs, |tensors| {
+            let tripled = &tensors[scale] * 3.0;
+            tensors.insert(scale.to_owned(), tripled);
+            tensors.remove("Mixed_7b.branch1x1.bn.weight");
+            let auxiliary = Tensor::from_slice(&[1.0_f32]);
+            tensors.insert("AuxLogits.fc.bias".to_owned(), auxiliary);
+        });
+        let mut ours = Model::new("inception_v3", 75, 2, 2, Device::Cpu).expect("built");
+        let (parameters, trainable) = (ours.parameters(), ours.trainable_parameters());
+        let report = ours.load_pretrained(&path, None).expect("loaded");
+        assert_eq!(report.missing, ["Mixed_7b.branch1x1.bn.weight"]);
+        assert_eq!(report.unexpected, ["AuxLogits.fc.bias"]);
+        assert_eq!(
+            every_value(&ours, scale)
+                .mean(Kind::Float)
+                .double_value(&[]),
+            3.0
+        );
+        assert!(!ours.variables.variables()[scale].requires_grad());
+        assert_eq!(ours.parameters(), parameters);
+        assert_eq!(ours.trainable_parameters(), trainable);
+    }
+
+    #[test]
+    fn a_file_that_does_not_fit_changes_nothing_and_says_why() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("published.safetensors");
+        let theirs = model("cnn02", 1);
+        let mut ours = model("cnn02", 2);
+        let before = every_value(&ours, "conv1.weight");
+        let mut refused = |edit: &dyn Fn(&mut BTreeMap<String, Tensor>)| {
+            write(&path, &theirs, edit);
+            let error = ours.load_pretrained(&path, None).expect_err("refused");
+            assert!(every_value(&ours, "conv1.weight").equal(&before), "{error}");
+            let text = error.to_string();
+            assert!(text.contains("published.safetensors"), "{text}");
+            text
+        };
+        let missing = refused(&|tensors| drop(tensors.remove("conv2.weight")));
+        assert!(missing.contains("conv2.weight is missing"), "{missing}");
+        let shape = refused(&|tensors| {
+            let turned = tensors["dense1.weight"].transpose(0, 1).contiguous();
+            tensors.insert("dense1.weight".to_owned(), turned);
+        });
+        assert!(shape.contains("dense1.weight is ["), "{shape}");
+        let other = refused(&|tensors| {
+            tensors.insert("register_tokens".to_owned(), Tensor::from_slice(&[0.5_f32]));
+        });
+        assert!(
+            other.contains("register_tokens is not part of it"),
+            "{other}"
+        );
+        let bytes = refused(&|tensors| {
+            let quantised = tensors["conv2.bias"].to_kind(Kind::Int8);
+            tensors.insert("conv2.bias".to_owned(), quantised);
+        });
+        assert!(bytes.contains("conv2.bias as I8"), "{bytes}");
+        let infinite = refused(&|tensors| {
+            let huge = &tensors["conv2.bias"] + f64::INFINITY;
+            tensors.insert("conv2.bias".to_owned(), huge);
+        });
+        assert!(infinite.contains("not finite in conv2.bias"), "{infinite}");
+    }
+
+    #[test]
+    fn a_pickle_is_refused_with_the_way_to_convert_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut model = model("cnn01", 1);
+        let new = &b"PK\x03\x04\x00\x00\x08\x08"[..];
+        let old = &b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."[..];
+        for (name, start) in [("new.pth", new), ("old.bin", old)] {
+            let path = folder.path().join(name);
+            fs::write(&path, [start, &[0; 64]].concat()).expect("written");
+            let error = model
+                .load_pretrained(&path, None)
+                .expect_err("a pickle")
+                .to_string();
+            assert!(
+                error.contains(name) && error.contains("save_file"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn preprocessing_travels_with_the_weights() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("model.safetensors");
+        let mut first = model("cnn01", 1);
+        first.preprocessing = Preprocessing::ImageNet;
+        first.save(&path).expect("saved");
+        let (again, _) = Model::load("cnn01", 40, 4, &path, Device::Cpu).expect("loaded");
+        assert_eq!(again.preprocessing, Preprocessing::ImageNet);
+        let mut other = model("cnn01", 2);
+        other.load_pretrained(&path, None).expect("loaded");
+        assert_eq!(other.preprocessing, Preprocessing::ImageNet);
+        let wish = Some(Preprocessing::MinusOneToOne);
+        other.load_pretrained(&path, wish).expect("loaded");
+        assert_eq!(other.preprocessing, Preprocessing::MinusOneToOne);
+
+        let bytes = fs::read(&path).expect("read");
+        let at = bytes
+            .windows(8)
+            .position(|w| w == b"imagenet")
+            .expect("in the header");
+        let mut changed = bytes;
+        changed[at..at + 8].copy_from_slice(b"sideways");
+        fs::write(&path, changed).expect("written");
+        let error = model("cnn01", 1)
+            .load_pretrained(&path, None)
+            .expect_err("unknown");
+        let error = error.to_string();
+        assert!(
+            error.contains("sideways") && error.contains("minus1_1"),
+            "{error}"
+        );
     }
 }

@@ -167,6 +167,6 @@ fn a_plain_folder_keeps_the_classes_it_is_given_and_the_labels_from_before() {
         error
             .unwrap()
             .to_string()
-            .contains("name the classes themselves (a, b)")
+            .contains("name the classes themselves (\"a\" and \"b\")")
     );
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{ImageId, Prediction};
 use crate::evaluation::{ConfusionMatrix, Report};
 
-use super::Plan;
+use super::{CacheEstimate, Plan};
 
 /// One thing that happened in a training run.
 #[derive(Clone, Debug)]
@@ -13,18 +13,20 @@ pub enum TrainEvent {
     /// The data is ready, the model is built, the first epoch begins.
     Started {
         /// The plan as it will be carried out.
-        plan: Plan,
+        plan: Box<Plan>,
         /// Names of the regular classes, in order.
         classes: Vec<String>,
         /// Images of each class in training (after balancing), in class order.
         train_counts: Vec<usize>,
         /// Images of each class in validation, in class order.
         validation_counts: Vec<usize>,
-        /// Trainable parameters.
-        parameters: u64,
         /// Steps in one epoch.
         steps_per_epoch: usize,
+        /// What was made of the weights it starts from, in words; none where they are drawn.
+        weights: Option<String>,
     },
+    /// A phase of the plan begins.
+    Phase(PhaseStart),
     /// A training step was taken. Sent a few times a second at most.
     Step {
         /// Counted from 1.
@@ -49,11 +51,51 @@ pub enum TrainEvent {
     },
 }
 
+/// What a phase of a training is going to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PhaseStart {
+    /// Counted from 1.
+    pub phase: usize,
+    /// Phases in all.
+    pub phases: usize,
+    /// Name of the part that learns.
+    pub trainable: String,
+    /// Parameters that learn.
+    pub parameters: u64,
+    /// Epochs at most.
+    pub epochs: usize,
+    /// Epochs of the run before it.
+    pub epochs_before: usize,
+    /// Learning rate at its height.
+    pub learning_rate: f64,
+    /// What was kept of the frozen layers, where something was.
+    pub cache: Option<CacheUse>,
+}
+
+/// What was kept of the frozen layers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CacheUse {
+    /// Size on disk and the room for it.
+    pub estimate: CacheEstimate,
+    /// Whether it was used; without room the frozen layers run every epoch.
+    pub used: bool,
+    /// Images that had to be computed now.
+    pub computed: usize,
+    /// Wall-clock seconds that took.
+    pub seconds: f64,
+}
+
 /// The figures of one epoch. One line of `metrics.jsonl`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EpochMetrics {
-    /// Counted from 1.
+    /// Counted from 1, over all phases.
     pub epoch: usize,
+    /// The phase it belongs to, counted from 1.
+    #[serde(default = "first")]
+    pub phase: usize,
+    /// Learning rate of its last step.
+    #[serde(default)]
+    pub learning_rate: f64,
     /// Mean training loss, class weights included.
     pub train_loss: f64,
     /// Share of training images answered rightly while training on them, `0..=1`.
@@ -80,6 +122,10 @@ pub struct EpochMetrics {
     /// Every validation image with the answer of this epoch.
     #[serde(skip)]
     pub predictions: Vec<ValidationPrediction>,
+}
+
+fn first() -> usize {
+    1
 }
 
 fn empty_confusion() -> ConfusionMatrix {

@@ -1,9 +1,23 @@
 //! Plans, the trainer and the events it sends. The trainer never draws; whoever watches reads events.
+//!
+//! A training is a sequence of phases, each with a part of the network that learns. What the frozen part
+//! makes of an image is computed once ([`Activations`]) and read from disk ever after.
 
+mod activations;
+mod ema;
 mod event;
+mod feed;
+mod objective;
 mod plan;
+mod schedule;
 mod trainer;
 
-pub use event::{EpochMetrics, TrainEvent, ValidationPrediction};
-pub use plan::{Balance, Monitor, Plan, PlanError, preset, preset_names};
-pub use trainer::{Example, Fitted, PixelSource, TrainData, TrainError, fit};
+pub use activations::{Activations, CacheEstimate, Variant};
+pub use event::{CacheUse, EpochMetrics, PhaseStart, TrainEvent, ValidationPrediction};
+pub use feed::{Example, PixelSource};
+pub use objective::log_prior;
+pub use plan::{
+    Balance, Loss, Monitor, Phase, Plan, PlanError, Precision, ResolvedPhase, Sampler, Schedule,
+    preset, preset_for, preset_names,
+};
+pub use trainer::{Fitted, TrainData, TrainError, fit};

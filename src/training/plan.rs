@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::imaging::{Augmentation, Framing};
+
 /// How the imbalance of the classes is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -26,6 +28,112 @@ pub enum Monitor {
     ValMacroF1,
 }
 
+/// What training lowers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// Cross-entropy.
+    CrossEntropy,
+    /// Focal loss: cross-entropy that fades for images already answered well (Lin et al. 2017, eq. 4).
+    Focal,
+}
+
+/// In what numbers the layers compute while they learn. Weights, losses and what is remembered of gradients
+/// are fp32 always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// bf16 where the processor has it and the network gains from it, else fp32.
+    Auto,
+    /// fp32.
+    Fp32,
+    /// bf16, be it emulated.
+    Bf16,
+}
+
+/// How the learning rate moves within a phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// It stays.
+    Constant,
+    /// Half a cosine down to 0 at the phase's last step (Loshchilov & Hutter 2017, eq. 5).
+    Cosine,
+}
+
+/// In what numbers the images of the training split are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampler {
+    /// Each once an epoch, in a new order.
+    Uniform,
+    /// First a class, each alike, then one of its images: as many draws an epoch as there are images.
+    ClassBalanced,
+}
+
+/// A stretch of the training in which one part of the network learns. What it leaves out it takes from
+/// the plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Phase {
+    /// Name of the part that learns: `head`, `last_30`, `last_100`, `all`.
+    pub trainable: String,
+    /// Adam's learning rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
+    /// Epochs at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<usize>,
+    /// Epochs without improvement before the phase ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
+    /// What early stopping watches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitor: Option<Monitor>,
+    /// In what numbers images are drawn; uniform if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampler: Option<Sampler>,
+    /// Whether the last layer is drawn anew first. With `trainable = "head"` and the class-balanced
+    /// sampler this is classifier re-training, cRT (Kang et al. 2020).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reset_head: bool,
+}
+
+impl Phase {
+    /// A phase that trains the part `trainable` as the plan says.
+    #[must_use]
+    pub fn of(trainable: &str) -> Self {
+        Self {
+            trainable: trainable.to_owned(),
+            learning_rate: None,
+            epochs: None,
+            patience: None,
+            monitor: None,
+            sampler: None,
+            reset_head: false,
+        }
+    }
+}
+
+/// A [`Phase`] with nothing left out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResolvedPhase {
+    /// Name of the part that learns.
+    pub trainable: String,
+    /// Adam's learning rate.
+    pub learning_rate: f64,
+    /// Epochs at most.
+    pub epochs: usize,
+    /// Epochs without improvement before the phase ends.
+    pub patience: usize,
+    /// What early stopping watches.
+    pub monitor: Monitor,
+    /// In what numbers images are drawn.
+    pub sampler: Sampler,
+    /// Whether the last layer is drawn anew first.
+    pub reset_head: bool,
+}
+
 /// Everything that decides what a training run does, apart from the images and their labels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -34,14 +142,37 @@ pub struct Plan {
     pub model: String,
     /// Side of the square input in pixels.
     pub size: u32,
-    /// Epochs at most.
+    /// Which part of an image is seen.
+    pub framing: Framing,
+    /// Weights to start from: a safetensors file with published names. Drawn from the seed when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
+    /// Epochs at most, of each phase.
     pub epochs: usize,
     /// Images in one step.
     pub batch: usize,
     /// Adam's learning rate.
     pub learning_rate: f64,
+    /// How it moves within a phase.
+    pub schedule: Schedule,
+    /// Epochs at the start of each phase in which the rate rises linearly from 0.
+    pub warmup_epochs: f64,
+    /// Largest norm of all gradients together; longer ones are scaled down. 0: no limit.
+    pub gradient_clip: f64,
+    /// Weight of the past in the exponential moving average of the weights, which is then what is measured
+    /// and kept (Polyak & Juditsky 1992). 0: none.
+    pub ema_decay: f64,
     /// How the imbalance is met.
     pub balance: Balance,
+    /// What training lowers.
+    pub loss: Loss,
+    /// Exponent of the focal loss; the paper's choice is 2.
+    pub focal_gamma: f64,
+    /// Share of the target spread evenly over all classes (Szegedy et al. 2016, section 7).
+    pub label_smoothing: f64,
+    /// Times the log prior of each class that is added to its logit while training, which lifts rare
+    /// classes (Menon et al. 2021, eq. 10). 0: none; 1 is also known as balanced softmax.
+    pub logit_adjustment: f64,
     /// What early stopping watches.
     pub monitor: Monitor,
     /// Epochs without improvement before training stops.
@@ -51,11 +182,25 @@ pub struct Plan {
     /// Share of the labelled images in the validation split.
     pub validation_share: f64,
     /// Column whose groups are never split, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub group_by: Option<String>,
     /// Training images of each class at most; the rest of the training split is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub train_per_class: Option<usize>,
     /// Seeds split, weights and batches.
     pub seed: u64,
+    /// In what numbers the layers compute while they learn.
+    pub precision: Precision,
+    /// Whether what enters the first layer that learns is computed once and kept, where there is room.
+    pub cache_activations: bool,
+    /// How many changed variants of a training image are kept that way, where images are augmented; the
+    /// epochs take turns with them.
+    pub cached_variants: u32,
+    /// Random changes of the images that are learned from; never of any other.
+    #[serde(skip_serializing_if = "Augmentation::is_none")]
+    pub augmentation: Augmentation,
+    /// Phases one after another; without any, the whole network is trained.
+    pub phases: Vec<Phase>,
 }
 
 impl Default for Plan {
@@ -63,10 +208,20 @@ impl Default for Plan {
         Self {
             model: "cnn03".to_owned(),
             size: 128,
+            framing: Framing::Whole,
+            weights: None,
             epochs: 100,
             batch: 32,
             learning_rate: 1e-3,
+            schedule: Schedule::Constant,
+            warmup_epochs: 0.0,
+            gradient_clip: 0.0,
+            ema_decay: 0.0,
             balance: Balance::None,
+            loss: Loss::CrossEntropy,
+            focal_gamma: 2.0,
+            label_smoothing: 0.0,
+            logit_adjustment: 0.0,
             monitor: Monitor::ValMacroF1,
             patience: 7,
             test_share: 0.2,
@@ -74,6 +229,11 @@ impl Default for Plan {
             group_by: None,
             train_per_class: None,
             seed: 42,
+            precision: Precision::Auto,
+            cache_activations: true,
+            cached_variants: 4,
+            augmentation: Augmentation::default(),
+            phases: Vec::new(),
         }
     }
 }
@@ -104,33 +264,31 @@ pub enum PlanError {
     },
 }
 
-/// (name, what it is for, plan).
-fn presets() -> Vec<(&'static str, Plan)> {
-    let cnn = |model: &str, size| Plan {
-        model: model.to_owned(),
-        size,
-        ..Plan::default()
-    };
-    vec![
-        ("cnn03", cnn("cnn03", 128)),
-        ("cnn02", cnn("cnn02", 128)),
-        ("cnn01", cnn("cnn01", 128)),
-        (
-            "baseline",
-            Plan {
-                balance: Balance::Undersample,
-                batch: 8,
-                monitor: Monitor::ValLoss,
-                ..cnn("cnn01", 128)
-            },
-        ),
-    ]
-}
+/// Name and TOML of each preset, the recommended one first. The study's rows, by the study's names.
+const PRESETS: [(&str, &str); 8] = [
+    ("cnn03", include_str!("presets/cnn03.toml")),
+    ("cnn02", include_str!("presets/cnn02.toml")),
+    ("cnn01", include_str!("presets/cnn01.toml")),
+    ("baseline", include_str!("presets/baseline.toml")),
+    (
+        "inception_feature",
+        include_str!("presets/inception_feature.toml"),
+    ),
+    (
+        "inception_three_phase",
+        include_str!("presets/inception_three_phase.toml"),
+    ),
+    (
+        "efficientnet_multi",
+        include_str!("presets/efficientnet_multi.toml"),
+    ),
+    ("vit_head", include_str!("presets/vit_head.toml")),
+];
 
 /// Names of the presets, the recommended one first.
 #[must_use]
 pub fn preset_names() -> Vec<&'static str> {
-    presets().into_iter().map(|(name, _)| name).collect()
+    PRESETS.iter().map(|(name, _)| *name).collect()
 }
 
 /// The preset of that name.
@@ -138,14 +296,32 @@ pub fn preset_names() -> Vec<&'static str> {
 /// # Errors
 /// [`PlanError::UnknownPreset`] with the names there are.
 pub fn preset(name: &str) -> Result<Plan, PlanError> {
-    presets()
-        .into_iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, plan)| plan)
-        .ok_or_else(|| PlanError::UnknownPreset {
-            name: name.to_owned(),
-            known: preset_names().join(", "),
-        })
+    let found = PRESETS.iter().find(|(known, _)| *known == name);
+    let (_, text) = found.ok_or_else(|| PlanError::UnknownPreset {
+        name: name.to_owned(),
+        known: preset_names().join(", "),
+    })?;
+    Plan::from_toml(text)
+}
+
+/// A plan for a model that was asked for without a preset. With pretrained weights, the model's last preset,
+/// the most thorough; without, the whole network is trained at the preset's size, because frozen layers of
+/// random weights teach nothing.
+#[must_use]
+pub fn preset_for(model: &str, pretrained: bool) -> Plan {
+    let presets = PRESETS.iter().filter_map(|(name, _)| preset(name).ok());
+    let mut found = presets.filter(|plan| plan.model == model && plan.balance == Balance::None);
+    match found.next_back() {
+        Some(plan) if pretrained => plan,
+        Some(plan) => Plan {
+            phases: Vec::new(),
+            ..plan
+        },
+        None => Plan {
+            model: model.to_owned(),
+            ..Plan::default()
+        },
+    }
 }
 
 impl Plan {
@@ -163,7 +339,34 @@ impl Plan {
     /// The plan as TOML, every key written out.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("a plan is a flat table of numbers and words")
+        toml::to_string(self).expect("a plan is a table of numbers, words and phases")
+    }
+
+    /// The phases in order, nothing left out; one that trains everything where the plan has none.
+    #[must_use]
+    pub fn resolved_phases(&self) -> Vec<ResolvedPhase> {
+        let whole = [Phase::of("all")];
+        let phases = if self.phases.is_empty() {
+            &whole[..]
+        } else {
+            &self.phases
+        };
+        let resolve = |phase: &Phase| ResolvedPhase {
+            trainable: phase.trainable.clone(),
+            learning_rate: phase.learning_rate.unwrap_or(self.learning_rate),
+            epochs: phase.epochs.unwrap_or(self.epochs),
+            patience: phase.patience.unwrap_or(self.patience),
+            monitor: phase.monitor.unwrap_or(self.monitor),
+            sampler: phase.sampler.unwrap_or(Sampler::Uniform),
+            reset_head: phase.reset_head,
+        };
+        phases.iter().map(resolve).collect()
+    }
+
+    /// Epochs at most, all phases together.
+    #[must_use]
+    pub fn most_epochs(&self) -> usize {
+        self.resolved_phases().iter().map(|p| p.epochs).sum()
     }
 
     /// Whether every value makes sense on its own.
@@ -171,31 +374,45 @@ impl Plan {
     /// # Errors
     /// [`PlanError::Value`] for the first that does not.
     pub fn check(&self) -> Result<(), PlanError> {
-        let bad = |key, value: &dyn fmt::Display, expected| {
-            Err(PlanError::Value {
-                key,
-                value: value.to_string(),
-                expected,
-            })
-        };
         if !(32..=1024).contains(&self.size) {
             return bad("size", &self.size, "between 32 and 1024 pixels");
-        }
-        if self.epochs == 0 || self.epochs > 10_000 {
-            return bad("epochs", &self.epochs, "between 1 and 10000");
         }
         if self.batch == 0 || self.batch > 4096 {
             return bad("batch", &self.batch, "between 1 and 4096 images");
         }
-        if !(self.learning_rate > 0.0 && self.learning_rate <= 1.0) {
-            return bad(
-                "learning_rate",
-                &self.learning_rate,
-                "above 0 and at most 1",
-            );
+        for phase in self.resolved_phases() {
+            phase.check()?;
         }
-        if self.patience == 0 {
-            return bad("patience", &self.patience, "1 epoch or more");
+        // A phase may say all of these otherwise, and the plan's own values still have to make sense.
+        let own = ResolvedPhase {
+            trainable: "all".to_owned(),
+            learning_rate: self.learning_rate,
+            epochs: self.epochs,
+            patience: self.patience,
+            monitor: self.monitor,
+            sampler: Sampler::Uniform,
+            reset_head: false,
+        };
+        own.check()?;
+        let shares = [
+            ("ema_decay", self.ema_decay),
+            ("label_smoothing", self.label_smoothing),
+        ];
+        for (key, value) in shares {
+            if !(0.0..1.0).contains(&value) {
+                return bad(key, &value, "0 or more and below 1");
+            }
+        }
+        let amounts = [
+            ("warmup_epochs", self.warmup_epochs),
+            ("gradient_clip", self.gradient_clip),
+            ("focal_gamma", self.focal_gamma),
+            ("logit_adjustment", self.logit_adjustment),
+        ];
+        for (key, value) in amounts {
+            if !(0.0..=1000.0).contains(&value) {
+                return bad(key, &value, "between 0 and 1000");
+            }
         }
         if !(self.test_share > 0.0 && self.test_share < 1.0) {
             return bad("test_share", &self.test_share, "between 0 and 1");
@@ -206,6 +423,12 @@ impl Plan {
                 &self.validation_share,
                 "above 0, and below 1 together with test_share",
             );
+        }
+        if !(1..=64).contains(&self.cached_variants) {
+            return bad("cached_variants", &self.cached_variants, "between 1 and 64");
+        }
+        if let Err(error) = self.augmentation.check() {
+            return bad(error.key, &error.value, error.expected);
         }
         if self.train_per_class == Some(0) {
             return bad("train_per_class", &0, "1 image or more");
@@ -221,29 +444,143 @@ impl Plan {
             Balance::Undersample => "every class cut to the size of the smallest",
             Balance::Weights => "rare classes weighted up in the loss",
         };
-        let monitor = match self.monitor {
-            Monitor::ValLoss => "validation loss",
-            Monitor::ValMacroF1 => "validation macro-F1",
-        };
+        let start = self
+            .weights
+            .as_ref()
+            .map_or(String::new(), |file| format!(", starting from {file}"));
+        let phases = self.resolved_phases();
+        let many = phases.len() > 1;
+        let phases: Vec<String> = phases
+            .iter()
+            .enumerate()
+            .map(|(at, phase)| {
+                let words = phase.in_words();
+                if many {
+                    format!("Phase {}: {words}", at + 1)
+                } else {
+                    format!("It trains {words}")
+                }
+            })
+            .collect();
         let group = self.group_by.as_ref().map_or(String::new(), |column| {
             format!(" Images of one {column} stay together in one split.")
         });
         format!(
-            "Train {} on whole frames at {} px with {balance}: Adam at {}, {} images a step, at most {} epochs. \
-             Stop when {monitor} has not improved for {} epochs and keep the best. \
+            "{} on {} at {} px with {balance}{start}, {} images a step{}. {} \
              Split {:.0} / {:.0} / {:.0} by seed {}.{group} The test split is read once, at the end.",
             self.model,
+            match self.framing {
+                Framing::Whole => "whole frames",
+                Framing::DieCrop => "die crops",
+            },
             self.size,
-            self.learning_rate,
             self.batch,
-            self.epochs,
-            self.patience,
+            self.methods_in_words(),
+            phases.join(" "),
             (1.0 - self.test_share - self.validation_share) * 100.0,
             self.validation_share * 100.0,
             self.test_share * 100.0,
             self.seed,
         )
     }
+
+    /// What is out of the ordinary, each with a comma before it.
+    fn methods_in_words(&self) -> String {
+        let mut words = String::new();
+        let changes = &self.augmentation;
+        if !changes.is_none() {
+            let parts = [
+                (changes.rotation_deg, "rotation", " degrees"),
+                (changes.shear_deg, "shear", " degrees"),
+                (changes.zoom * 100.0, "zoom", " %"),
+                (changes.shift * 100.0, "shift", " %"),
+                (changes.brightness * 100.0, "brightness", " %"),
+            ];
+            let parts: Vec<String> = (parts.iter().filter(|(value, ..)| *value > 0.0))
+                .map(|(value, name, unit)| format!("{name} {value:.0}{unit}"))
+                .collect();
+            words += &format!(", training images changed at random ({})", parts.join(", "));
+        }
+        if self.loss == Loss::Focal {
+            words += &format!(", focal loss with gamma {}", self.focal_gamma);
+        }
+        if self.label_smoothing > 0.0 {
+            words += &format!(", labels smoothed by {}", self.label_smoothing);
+        }
+        if self.logit_adjustment > 0.0 {
+            words += &format!(", logits adjusted by {} x log prior", self.logit_adjustment);
+        }
+        if self.schedule == Schedule::Cosine {
+            words += ", the rate falling along a cosine";
+        }
+        if self.warmup_epochs > 0.0 {
+            words += &format!(" after {} epochs of warm-up", self.warmup_epochs);
+        }
+        if self.gradient_clip > 0.0 {
+            words += &format!(", gradients clipped at norm {}", self.gradient_clip);
+        }
+        if self.ema_decay > 0.0 {
+            words += &format!(", weights averaged with decay {}", self.ema_decay);
+        }
+        words
+    }
+}
+
+impl ResolvedPhase {
+    fn check(&self) -> Result<(), PlanError> {
+        if self.epochs == 0 || self.epochs > 10_000 {
+            return bad("epochs", &self.epochs, "between 1 and 10000");
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate <= 1.0) {
+            return bad(
+                "learning_rate",
+                &self.learning_rate,
+                "above 0 and at most 1",
+            );
+        }
+        if self.patience == 0 {
+            return bad("patience", &self.patience, "1 epoch or more");
+        }
+        Ok(())
+    }
+
+    /// What it does, as a sentence.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let part = match self.trainable.as_str() {
+            "all" => "the whole network".to_owned(),
+            "head" => "only the last layer".to_owned(),
+            name => match name.split_once('_') {
+                Some(("last", layers)) => format!("the last {layers} layers"),
+                _ => name.to_owned(),
+            },
+        };
+        let fresh = if self.reset_head { " drawn anew" } else { "" };
+        let drawn = match self.sampler {
+            Sampler::Uniform => "",
+            Sampler::ClassBalanced => ", every class drawn alike",
+        };
+        let monitor = match self.monitor {
+            Monitor::ValLoss => "validation loss",
+            Monitor::ValMacroF1 => "validation macro-F1",
+        };
+        format!(
+            "{part}{fresh} with Adam at {}{drawn}, at most {} epochs, until {monitor} has not improved for {} epochs; the best is kept.",
+            self.learning_rate, self.epochs, self.patience
+        )
+    }
+}
+
+fn bad(
+    key: &'static str,
+    value: &dyn fmt::Display,
+    expected: &'static str,
+) -> Result<(), PlanError> {
+    Err(PlanError::Value {
+        key,
+        value: value.to_string(),
+        expected,
+    })
 }
 
 #[cfg(test)]
@@ -261,6 +598,51 @@ mod tests {
     }
 
     #[test]
+    fn every_preset_names_parts_that_its_model_has() {
+        for name in preset_names() {
+            let plan = preset(name).expect("a preset");
+            let spec = crate::models::ModelSpec::find(&plan.model).expect("a model");
+            spec.check_size(plan.size).expect("a size it can read");
+            for phase in plan.resolved_phases() {
+                spec.trainable_set(&phase.trainable).expect("a part");
+            }
+        }
+    }
+
+    #[test]
+    fn a_phase_takes_from_the_plan_what_it_leaves_out() {
+        let plan = Plan::from_toml(
+            "epochs = 9\nlearning_rate = 0.5\n[[phases]]\ntrainable = \"head\"\nepochs = 2\n[[phases]]\ntrainable = \"all\"\nreset_head = true",
+        )
+        .expect("a plan");
+        let phases = plan.resolved_phases();
+        assert_eq!((phases[0].epochs, phases[0].learning_rate), (2, 0.5));
+        assert_eq!((phases[1].epochs, phases[1].reset_head), (9, true));
+        assert_eq!(plan.most_epochs(), 11);
+        let words = plan.in_words();
+        assert!(words.contains("Phase 1: only the last layer"), "{words}");
+        let whole = Plan::default().resolved_phases();
+        assert_eq!((whole.len(), whole[0].trainable.as_str()), (1, "all"));
+    }
+
+    #[test]
+    fn changes_of_training_images_survive_a_round_trip_and_are_said() {
+        let plan = Plan {
+            augmentation: Augmentation::study(),
+            framing: Framing::DieCrop,
+            phases: vec![Phase::of("head")],
+            ..Plan::default()
+        };
+        assert_eq!(Plan::from_toml(&plan.to_toml()), Ok(plan.clone()));
+        let words = plan.in_words();
+        assert!(words.contains("die crops"), "{words}");
+        assert!(
+            words.contains("rotation 15 degrees, shear 1 degrees, zoom 7 %"),
+            "{words}"
+        );
+    }
+
+    #[test]
     fn mistakes_in_a_plan_are_named() {
         for (text, word) in [
             ("modle = \"cnn01\"", "modle"),
@@ -273,6 +655,13 @@ mod tests {
             ),
             ("balance = \"smote\"", "smote"),
             ("size = ", "size"),
+            ("label_smoothing = 1.0", "label_smoothing"),
+            ("[augmentation]\nzoom = 1.5", "zoom"),
+            ("[augmentation]\nflip = true", "flip"),
+            ("framing = \"middle\"", "middle"),
+            ("gradient_clip = -1.0", "gradient_clip"),
+            ("[[phases]]\ntrainable = \"head\"\nepochs = 0", "epochs"),
+            ("[[phases]]\nepochs = 3", "trainable"),
         ] {
             let error = Plan::from_toml(text).expect_err(text).to_string();
             assert!(error.contains(word), "{text}: {error}");

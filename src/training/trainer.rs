@@ -1,39 +1,28 @@
-//! The training loop: steps, validation after every epoch, early stopping, best weights restored.
+//! The training loop: phases, steps, validation after every epoch, early stopping, best weights restored.
 
 use std::{
     collections::BTreeMap,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use rand::{SeedableRng as _, seq::SliceRandom as _};
-use rand_chacha::ChaCha8Rng;
-use tch::{Device, Kind, Reduction, Tensor, nn::OptimizerConfig as _};
+use tch::{Device, Kind, Reduction, Tensor};
 
-use super::{Balance, EpochMetrics, Monitor, Plan, TrainEvent, ValidationPrediction};
-use crate::domain::{ClassId, CostMatrix, ImageId, Prediction};
-use crate::evaluation::{ConfusionMatrix, EvaluationError, Report};
+use super::{
+    EpochMetrics, Example, Monitor, PhaseStart, PixelSource, Plan, Precision, ResolvedPhase,
+    TrainEvent, ValidationPrediction, ema::Ema, feed::Feed, feed::mix, feed::order, feed::targets,
+    log_prior, objective::Objective, schedule::rate,
+};
+use crate::domain::{ClassId, CostMatrix, Prediction};
+use crate::evaluation::{ConfusionMatrix, EvaluationError, Report, Temperature};
 use crate::jobs::{JobContext, StopReason};
-use crate::models::{Model, ModelError, best_device, stack, weights};
+use crate::models::{self, Adam, Model, ModelError, best_device, weights};
+use crate::storage::StorageError;
 
 /// Images read at once where no gradient is needed.
 const EVALUATION_BATCH: usize = 64;
 /// Shortest time between two [`TrainEvent::Step`]s.
 const STEP_EVENT_EVERY: Duration = Duration::from_millis(200);
-
-/// Where the pixels of an image come from, at the plan's size.
-pub trait PixelSource {
-    /// `size * size` bytes, row by row.
-    fn pixels(&self, image: ImageId) -> &[u8];
-}
-
-/// An image and the class it is taken for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Example {
-    /// Which image.
-    pub image: ImageId,
-    /// One of the regular classes.
-    pub class: ClassId,
-}
 
 /// The images of a run. Training images are the only ones that are balanced or limited.
 pub struct TrainData<'a> {
@@ -47,6 +36,8 @@ pub struct TrainData<'a> {
     pub validation: Vec<Example>,
     /// Read once, at the end.
     pub test: Vec<Example>,
+    /// Folder where the activations of frozen layers may be kept, if any.
+    pub cache: Option<PathBuf>,
 }
 
 /// A trained network and how it came about.
@@ -68,6 +59,14 @@ pub struct Fitted {
     /// Answers of the best epoch on the images it was trained on, in the order of [`TrainData::train`]: for
     /// finding wrong labels, never for figures.
     pub train: Vec<Prediction>,
+    /// What was made of the weights it started from, in words; none where they were drawn.
+    pub weights: Option<String>,
+    /// Temperature that makes the probabilities honest, fitted on the validation split (Guo et al. 2017);
+    /// none where it cannot be fitted.
+    pub temperature: Option<f64>,
+    /// Log share of each class among the training images, where the plan adjusted logits by it: to be added
+    /// to the logits again before costs are weighed.
+    pub log_prior: Option<Vec<f64>>,
     /// Wall-clock seconds in all.
     pub seconds: f64,
 }
@@ -102,6 +101,9 @@ pub enum TrainError {
     /// The model does not exist or does not fit.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The activations of frozen layers cannot be read or kept.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// The report could not be made.
     #[error(transparent)]
     Evaluation(#[from] EvaluationError),
@@ -130,156 +132,321 @@ pub fn fit(
         }
     }
     let started = Instant::now();
-    let device = best_device();
-    let k = data.classes.len();
-    let model = Model::new(&plan.model, plan.size, k, plan.seed, device)?;
-    let train_counts = counts(&data.train, k);
-    let mut optimizer = tch::nn::Adam::default()
-        .build(&model.variables, plan.learning_rate)
-        .expect("libtorch builds Adam for any variables");
-    let class_weights = (plan.balance == Balance::Weights)
-        .then(|| Tensor::from_slice(&balanced_weights(&train_counts)).to_device(device));
+    let (model, weights) = start(plan, data.classes.len())?;
+    let train_counts = counts(&data.train, data.classes.len());
     emit(TrainEvent::Started {
-        plan: plan.clone(),
+        plan: Box::new(plan.clone()),
         classes: data.classes.clone(),
-        validation_counts: counts(&data.validation, k),
-        train_counts,
-        parameters: model.trainable_parameters(),
+        validation_counts: counts(&data.validation, data.classes.len()),
+        train_counts: train_counts.clone(),
         steps_per_epoch: data.train.len().div_ceil(plan.batch),
+        weights: weights.clone(),
     });
-
-    let mut best: Option<Best> = None;
-    let mut history: Vec<EpochMetrics> = Vec::new();
-    let mut waited = 0;
-    let mut reason = "all epochs done";
-    'epochs: for epoch in 1..=plan.epochs {
-        let epoch_started = Instant::now();
-        let mut order = data.train.clone();
-        let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
-        rng.set_stream(epoch as u64);
-        order.shuffle(&mut rng);
-        let steps = order.len().div_ceil(plan.batch);
-        let mut seen = Seen::new(k);
-        let mut last_event = Instant::now();
-        for (step, batch) in order.chunks(plan.batch).enumerate() {
-            if context.should_stop() {
-                if context.control.stop_reason() == Some(StopReason::KeepBest) {
-                    reason = "stopped by the user";
-                    break 'epochs;
-                }
-                return Err(TrainError::Cancelled);
-            }
-            let images = stack(
-                batch.iter().map(|e| data.pixels.pixels(e.image)),
-                plan.size,
-                device,
-            );
-            let targets = targets(batch).to_device(device);
-            let logits = model.forward(&images, true);
-            let loss = logits.cross_entropy_loss(
-                &targets,
-                class_weights.as_ref(),
-                Reduction::Mean,
-                -100,
-                0.0,
-            );
-            let value = loss.double_value(&[]);
-            if !value.is_finite() {
-                return Err(TrainError::NotFinite {
-                    epoch,
-                    step: step + 1,
-                    learning_rate: plan.learning_rate,
-                });
-            }
-            optimizer.backward_step(&loss);
-            seen.add(value, &logits, batch);
-            let done = ((epoch - 1) * steps + step + 1) as u64;
-            context.progress.set(
-                done,
-                (plan.epochs * steps) as u64,
-                &format!("training {}", plan.model),
-            );
-            if last_event.elapsed() >= STEP_EVENT_EVERY || step + 1 == steps {
-                last_event = Instant::now();
-                emit(TrainEvent::Step {
-                    epoch,
-                    step: step + 1,
-                    loss: seen.mean_loss(),
-                    images_per_s: seen.images as f64 / epoch_started.elapsed().as_secs_f64(),
-                });
-            }
-        }
-
-        let (predictions, val_loss) = evaluate(&model, plan.size, data.pixels, &data.validation);
-        let confusion = confusion(k, &data.validation, &predictions);
-        let score = match plan.monitor {
-            Monitor::ValLoss => -val_loss,
-            Monitor::ValMacroF1 => confusion.macro_f1(),
-        };
-        let improved = best.as_ref().is_none_or(|best| score > best.score);
-        waited = if improved { 0 } else { waited + 1 };
-        let metrics = EpochMetrics {
-            epoch,
-            train_loss: seen.mean_loss(),
-            train_accuracy: seen.confusion.accuracy(),
-            train_macro_f1: seen.confusion.macro_f1(),
-            val_loss,
-            val_accuracy: confusion.accuracy(),
-            val_macro_f1: confusion.macro_f1(),
-            val_f1: confusion.per_class().iter().map(|m| m.f1).collect(),
-            best: improved,
-            patience_left: plan.patience - waited,
-            seconds: epoch_started.elapsed().as_secs_f64(),
-            confusion,
-            predictions: validation_predictions(&data.validation, &predictions),
-        };
-        history.push(metrics.clone());
-        emit(TrainEvent::Epoch(Box::new(metrics)));
-        if improved {
-            best = Some(Best {
-                epoch,
-                score,
-                weights: weights::snapshot(&model.variables),
-                validation: predictions,
-            });
-        }
-        if waited >= plan.patience {
-            reason = "validation stopped improving";
+    let mut training = Training {
+        plan,
+        data,
+        context,
+        objective: Objective::new(plan, &train_counts, model.variables.device()),
+        model,
+        history: Vec::new(),
+        best: None,
+        reason: "all epochs done",
+    };
+    let phases = plan.resolved_phases();
+    for at in 0..phases.len() {
+        training.phase(at, &phases, emit)?;
+        if context.control.stop_reason().is_some() {
             break;
         }
     }
+    let mut fitted = training.finish(cost, &train_counts, started, emit)?;
+    fitted.weights = weights;
+    Ok(fitted)
+}
 
-    let best = best.ok_or(TrainError::NothingToKeep)?;
-    weights::restore(&model.variables, &best.weights);
-    let (test, _) = evaluate(&model, plan.size, data.pixels, &data.test);
-    let (train, _) = evaluate(&model, plan.size, data.pixels, &data.train);
-    let report = Report::new(
-        data.classes.clone(),
-        confusion(k, &data.test, &test),
-        cost,
-        plan.seed,
-    )?;
-    emit(TrainEvent::Finished {
-        best_epoch: best.epoch,
-        report: Box::new(report.clone()),
-        reason: reason.to_owned(),
+/// The model as training finds it, and what was made of the weights it starts from.
+fn start(plan: &Plan, classes: usize) -> Result<(Model, Option<String>), TrainError> {
+    let mut model = Model::new(&plan.model, plan.size, classes, plan.seed, best_device())?;
+    let mut report = None;
+    if let Some(file) = &plan.weights {
+        let loaded = model.load_pretrained(Path::new(file), None)?;
+        report = Some(format!("{file}: {loaded}"));
+    }
+    Ok((model, report))
+}
+
+/// What the layers compute in while they learn.
+fn kind(plan: &Plan, model: &Model) -> Kind {
+    let device = model.variables.device();
+    let fast = models::Precision::fastest(device) == models::Precision::BFloat16;
+    match plan.precision {
+        Precision::Bf16 => Kind::BFloat16,
+        Precision::Auto if fast && model.spec.learns_in_bf16 => Kind::BFloat16,
+        Precision::Auto | Precision::Fp32 => Kind::Float,
+    }
+}
+
+/// Draws the last layer anew.
+fn reset_head(model: &Model, seed: u64) -> Result<(), TrainError> {
+    let device = model.variables.device();
+    let fresh = Model::new(model.spec.name, model.size, model.classes, seed, device)?;
+    let fresh = fresh.variables.variables();
+    tch::no_grad(|| {
+        for (name, mut variable) in model.variables.variables() {
+            if name.rsplit_once('.').map(|(layer, _)| layer) == Some(model.spec.head) {
+                variable.copy_(&fresh[&name]);
+            }
+        }
     });
-    Ok(Fitted {
-        model,
-        best_epoch: best.epoch,
-        history,
-        reason: reason.to_owned(),
-        report,
-        test,
-        validation: best.validation,
-        train,
-        seconds: started.elapsed().as_secs_f64(),
-    })
+    Ok(())
+}
+
+/// A training under way.
+struct Training<'a> {
+    plan: &'a Plan,
+    data: &'a TrainData<'a>,
+    context: &'a JobContext,
+    objective: Objective,
+    model: Model,
+    history: Vec<EpochMetrics>,
+    best: Option<Best>,
+    reason: &'static str,
+}
+
+impl<'a> Training<'a> {
+    /// Trains one part of the network, from the best weights so far, until its patience is used up. At the
+    /// end the best weights are back.
+    fn phase(
+        &mut self,
+        at: usize,
+        phases: &[ResolvedPhase],
+        emit: &mut dyn FnMut(TrainEvent),
+    ) -> Result<(), TrainError> {
+        let (plan, data) = (self.plan, self.data);
+        let phase = &phases[at];
+        let set = self.model.spec.trainable_set(&phase.trainable)?;
+        self.model.set_trainable(set);
+        if phase.reset_head {
+            reset_head(&self.model, plan.seed.wrapping_add(at as u64))?;
+        }
+        let (feed, cache) = Feed::for_phase(&self.model, set, plan, data, self.context)?;
+        emit(TrainEvent::Phase(PhaseStart {
+            phase: at + 1,
+            phases: phases.len(),
+            trainable: phase.trainable.clone(),
+            parameters: self.model.trainable_parameters(),
+            epochs: phase.epochs,
+            epochs_before: self.history.len(),
+            learning_rate: phase.learning_rate,
+            cache,
+        }));
+        // What was best before is to be beaten by the same measure; by another, or with another head, it
+        // only stays for want of something newer.
+        let mut before = None;
+        if phase.reset_head
+            || self
+                .best
+                .as_ref()
+                .is_some_and(|b| b.monitor != phase.monitor)
+        {
+            before = self.best.take();
+        }
+
+        let variables = self.model.variables.trainable_variables();
+        let mut adam = Adam::new(variables, phase.learning_rate);
+        if plan.gradient_clip > 0.0 {
+            self.model.keep_gradients();
+            adam.limit_norm(plan.gradient_clip);
+        }
+        let mut ema =
+            (plan.ema_decay > 0.0).then(|| Ema::new(&self.model.variables, plan.ema_decay));
+        let steps = data.train.len().div_ceil(plan.batch);
+        let warmup = (plan.warmup_epochs * steps as f64).round() as usize;
+        let most: usize = phases.iter().map(|p| p.epochs).sum();
+        let earlier: usize = phases[..at].iter().map(|p| p.epochs).sum();
+        let kind = kind(plan, &self.model);
+        let mut waited = 0;
+        self.reason = "all epochs done";
+        for epoch_here in 0..phase.epochs {
+            let epoch = self.history.len() + 1;
+            let started = Instant::now();
+            let order = order(&data.train, phase.sampler, plan.seed, epoch);
+            let mut seen = Seen::new(data.classes.len());
+            let mut last_event = Instant::now();
+            let mut learning_rate = phase.learning_rate;
+            for (step, batch) in order.chunks(plan.batch).enumerate() {
+                if self.context.should_stop() {
+                    if self.context.control.stop_reason() != Some(StopReason::KeepBest) {
+                        return Err(TrainError::Cancelled);
+                    }
+                    self.reason = "stopped by the user";
+                    return self.settle(before);
+                }
+                let taken = epoch_here * steps + step;
+                learning_rate = rate(
+                    phase.learning_rate,
+                    plan.schedule,
+                    warmup,
+                    taken,
+                    phase.epochs * steps,
+                );
+                adam.set_learning_rate(learning_rate);
+                // Dropout masks follow from seed, epoch and step alone.
+                tch::manual_seed(mix(plan.seed, epoch, step).cast_signed());
+                let input = feed.training(batch, epoch);
+                let stages = feed.stage()..self.model.stages();
+                let embeddings = self.model.run(&input.to_kind(kind), stages, true);
+                let embeddings = embeddings.to_kind(Kind::Float);
+                let logits = self.model.head(&embeddings, true);
+                let targets = targets(batch).to_device(logits.device());
+                let loss = self.objective.loss(&logits, &targets);
+                let value = loss.double_value(&[]);
+                if !value.is_finite() {
+                    return Err(TrainError::NotFinite {
+                        epoch,
+                        step: step + 1,
+                        learning_rate,
+                    });
+                }
+                self.model.learn(&loss, &mut adam);
+                if let Some(ema) = &mut ema {
+                    ema.update();
+                }
+                seen.add(value, &logits, batch);
+                self.context.progress.set(
+                    (earlier * steps + taken + 1) as u64,
+                    (most * steps) as u64,
+                    &format!("training {}", plan.model),
+                );
+                if last_event.elapsed() >= STEP_EVENT_EVERY || step + 1 == steps {
+                    last_event = Instant::now();
+                    emit(TrainEvent::Step {
+                        epoch,
+                        step: step + 1,
+                        loss: seen.mean_loss(),
+                        images_per_s: seen.images as f64 / started.elapsed().as_secs_f64(),
+                    });
+                }
+            }
+
+            if let Some(ema) = &mut ema {
+                ema.swap();
+            }
+            let (predictions, val_loss) = evaluate(&self.model, &feed, &data.validation);
+            let confusion = confusion(data.classes.len(), &data.validation, &predictions);
+            let score = match phase.monitor {
+                Monitor::ValLoss => -val_loss,
+                Monitor::ValMacroF1 => confusion.macro_f1(),
+            };
+            let improved = self.best.as_ref().is_none_or(|best| score > best.score);
+            waited = if improved { 0 } else { waited + 1 };
+            let metrics = EpochMetrics {
+                epoch,
+                phase: at + 1,
+                learning_rate,
+                train_loss: seen.mean_loss(),
+                train_accuracy: seen.confusion.accuracy(),
+                train_macro_f1: seen.confusion.macro_f1(),
+                val_loss,
+                val_accuracy: confusion.accuracy(),
+                val_macro_f1: confusion.macro_f1(),
+                val_f1: confusion.per_class().iter().map(|m| m.f1).collect(),
+                best: improved,
+                patience_left: phase.patience - waited,
+                seconds: started.elapsed().as_secs_f64(),
+                confusion,
+                predictions: validation_predictions(&data.validation, &predictions),
+            };
+            self.history.push(metrics.clone());
+            emit(TrainEvent::Epoch(Box::new(metrics)));
+            if improved {
+                self.best = Some(Best {
+                    epoch,
+                    score,
+                    monitor: phase.monitor,
+                    weights: weights::snapshot(&self.model.variables),
+                    validation: predictions,
+                });
+            }
+            if let Some(ema) = &mut ema {
+                ema.swap();
+            }
+            if waited >= phase.patience {
+                self.reason = "validation stopped improving";
+                break;
+            }
+        }
+        self.settle(before)
+    }
+
+    /// Puts the best weights back; those from before the phase where it brought none.
+    fn settle(&mut self, before: Option<Best>) -> Result<(), TrainError> {
+        let best = self
+            .best
+            .take()
+            .or(before)
+            .ok_or(TrainError::NothingToKeep)?;
+        weights::restore(&self.model.variables, &best.weights);
+        self.best = Some(best);
+        Ok(())
+    }
+
+    fn finish(
+        self,
+        cost: &CostMatrix,
+        train_counts: &[usize],
+        started: Instant,
+        emit: &mut dyn FnMut(TrainEvent),
+    ) -> Result<Fitted, TrainError> {
+        let (plan, data) = (self.plan, self.data);
+        let k = data.classes.len();
+        let best = self.best.ok_or(TrainError::NothingToKeep)?;
+        let feed = Feed::of_pixels(data.pixels, &self.model);
+        let (test, _) = evaluate(&self.model, &feed, &data.test);
+        let report = Report::new(
+            data.classes.clone(),
+            confusion(k, &data.test, &test),
+            cost,
+            plan.seed,
+        )?;
+        let (train, _) = evaluate(&self.model, &feed, &data.train);
+        emit(TrainEvent::Finished {
+            best_epoch: best.epoch,
+            report: Box::new(report.clone()),
+            reason: self.reason.to_owned(),
+        });
+        Ok(Fitted {
+            model: self.model,
+            best_epoch: best.epoch,
+            history: self.history,
+            reason: self.reason.to_owned(),
+            report,
+            test,
+            temperature: temperature(k, &data.validation, &best.validation),
+            log_prior: (plan.logit_adjustment > 0.0).then(|| log_prior(train_counts)),
+            validation: best.validation,
+            train,
+            weights: None,
+            seconds: started.elapsed().as_secs_f64(),
+        })
+    }
+}
+
+/// The temperature of the answers, whose log probabilities are logits up to a constant.
+fn temperature(classes: usize, examples: &[Example], answers: &[Prediction]) -> Option<f64> {
+    let log = |p: &f32| p.max(f32::MIN_POSITIVE).ln();
+    let logits: Vec<f32> = answers
+        .iter()
+        .flat_map(|p| p.probabilities.iter().map(log))
+        .collect();
+    let truth: Vec<ClassId> = examples.iter().map(|e| e.class).collect();
+    Temperature::fit(&logits, classes, &truth).ok().map(|t| t.0)
 }
 
 struct Best {
     epoch: usize,
     score: f64,
+    monitor: Monitor,
     weights: BTreeMap<String, Tensor>,
     validation: Vec<Prediction>,
 }
@@ -324,45 +491,18 @@ fn counts(examples: &[Example], classes: usize) -> Vec<usize> {
     counts
 }
 
-/// n / (k * n_c), scikit-learn's `class_weight="balanced"`, k counting the classes that occur; a class
-/// without images gets 0, which no loss ever reads.
-fn balanced_weights(counts: &[usize]) -> Vec<f32> {
-    let n: usize = counts.iter().sum();
-    let k = counts.iter().filter(|c| **c > 0).count();
-    let weight = |c: &usize| match *c {
-        0 => 0.0,
-        c => (n as f64 / (k * c) as f64) as f32,
-    };
-    counts.iter().map(weight).collect()
-}
-
-fn targets(examples: &[Example]) -> Tensor {
-    let classes: Vec<i64> = examples.iter().map(|e| e.class.index() as i64).collect();
-    Tensor::from_slice(&classes)
-}
-
 /// Answers for `examples` and their mean unweighted cross-entropy.
-fn evaluate(
-    model: &Model,
-    size: u32,
-    pixels: &dyn PixelSource,
-    examples: &[Example],
-) -> (Vec<Prediction>, f64) {
-    let device = model.variables.device();
+fn evaluate(model: &Model, feed: &Feed<'_>, examples: &[Example]) -> (Vec<Prediction>, f64) {
     let mut predictions = Vec::with_capacity(examples.len());
     let mut loss = 0.0;
     tch::no_grad(|| {
         for batch in examples.chunks(EVALUATION_BATCH) {
-            let images = stack(batch.iter().map(|e| pixels.pixels(e.image)), size, device);
-            let logits = model.forward(&images, false);
+            let input = feed.plain(batch);
+            let embeddings = model.run(&input, feed.stage()..model.stages(), false);
+            let logits = model.head(&embeddings, false).to_kind(Kind::Float);
+            let targets = targets(batch).to_device(logits.device());
             loss += logits
-                .cross_entropy_loss::<Tensor>(
-                    &targets(batch).to_device(device),
-                    None,
-                    Reduction::Sum,
-                    -100,
-                    0.0,
-                )
+                .cross_entropy_loss::<Tensor>(&targets, None, Reduction::Sum, -100, 0.0)
                 .double_value(&[]);
             let probabilities = logits.softmax(1, Kind::Float).to_device(Device::Cpu);
             let values =
@@ -397,6 +537,8 @@ fn validation_predictions(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ImageId;
+    use crate::training::{Loss, Phase, Sampler, Schedule};
 
     const SIZE: u32 = 32;
 
@@ -439,6 +581,7 @@ mod tests {
             train: part(0, 32),
             validation: part(32, 48),
             test: part(48, 64),
+            cache: None,
         }
     }
 
@@ -472,7 +615,11 @@ mod tests {
         let best = &epochs[fitted.best_epoch - 1];
         assert!(epochs.iter().all(|e| e.val_loss >= best.val_loss));
         // Re-evaluating the restored weights gives the loss of the best epoch.
-        let (_, loss) = evaluate(&fitted.model, SIZE, &pixels, &data.validation);
+        let (_, loss) = evaluate(
+            &fitted.model,
+            &Feed::of_pixels(&pixels, &fitted.model),
+            &data.validation,
+        );
         assert!((loss - best.val_loss).abs() < 1e-6, "{loss}");
     }
 
@@ -551,15 +698,121 @@ mod tests {
         );
     }
 
+    /// A plan for a small InceptionV3 whose head is trained.
+    fn frozen(phases: &[&str]) -> Plan {
+        Plan {
+            model: "inception_v3".into(),
+            size: FROZEN_SIZE,
+            epochs: 2,
+            batch: 8,
+            phases: phases.iter().map(|p| Phase::of(p)).collect(),
+            ..Plan::default()
+        }
+    }
+
+    const FROZEN_SIZE: u32 = 76;
+
+    /// Images with noise enough to tell apart after a body of random weights.
+    fn noise(n: usize) -> (Stripes, Vec<Example>) {
+        let side = FROZEN_SIZE as usize;
+        let image = |i: usize| {
+            let value = |p: usize| {
+                let wave = if i.is_multiple_of(2) { p % 7 } else { p % 13 };
+                ((p * 37 + i * 91) % 101 + wave * 11) as u8
+            };
+            (0..side * side).map(value).collect()
+        };
+        let examples = (0..n).map(|i| Example {
+            image: ImageId::from(i),
+            class: ClassId::from(i % 2),
+        });
+        (Stripes((0..n).map(image).collect()), examples.collect())
+    }
+
     #[test]
-    fn class_weights_are_those_of_scikit_learn() {
-        // compute_class_weight("balanced", classes=[0, 1, 2], y=[0]*8 + [1]*2 + [2]*2)
-        assert_eq!(balanced_weights(&[8, 2, 2]), [0.5, 2.0, 2.0]);
-        let absent = balanced_weights(&[3, 0, 1]);
-        assert!((absent[0] - 4.0 / 6.0).abs() < 1e-6 && (absent[2] - 2.0).abs() < 1e-6);
-        assert_eq!(
-            (absent[1], balanced_weights(&[0, 0])),
-            (0.0, vec![0.0, 0.0])
-        );
+    fn only_the_part_that_learns_changes_and_a_later_phase_begins_at_the_best() {
+        let (pixels, examples) = noise(28);
+        let data = TrainData {
+            train: examples[..16].to_vec(),
+            validation: examples[16..22].to_vec(),
+            test: examples[22..].to_vec(),
+            ..data(&pixels, &noise(64).1)
+        };
+        let plan = frozen(&["head"]);
+        let before = start(&plan, 2).expect("built").0.variables.variables();
+        let mut parts = Vec::new();
+        let fitted = fit(&plan, &data, &cost(), &JobContext::detached(), &mut |e| {
+            if let TrainEvent::Phase(part) = e {
+                parts.push((part.trainable, part.parameters));
+            }
+        });
+        let model = fitted.expect("trained").model;
+        assert_eq!(parts, [("head".to_owned(), 2 * 2048 + 2)]);
+        for (name, after) in model.variables.variables() {
+            let same = (&before[&name] - &after).abs().max().double_value(&[]) == 0.0;
+            assert_eq!(same, !name.starts_with(model.spec.head), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_method_trains_and_says_what_it_needs_later() {
+        let (pixels, examples) = stripes(64);
+        let data = data(&pixels, &examples);
+        let long = || Plan {
+            epochs: 12,
+            patience: 12,
+            ..plan()
+        };
+        let plans = [
+            Plan {
+                loss: Loss::Focal,
+                gradient_clip: 1.0,
+                ..long()
+            },
+            Plan {
+                ema_decay: 0.9,
+                label_smoothing: 0.1,
+                ..long()
+            },
+            Plan {
+                schedule: Schedule::Cosine,
+                warmup_epochs: 1.0,
+                logit_adjustment: 1.0,
+                ..long()
+            },
+            Plan {
+                phases: vec![
+                    Phase::of("all"),
+                    Phase {
+                        sampler: Some(Sampler::ClassBalanced),
+                        reset_head: true,
+                        learning_rate: Some(0.05),
+                        ..Phase::of("head")
+                    },
+                ],
+                ..long()
+            },
+        ];
+        for plan in plans {
+            let mut epochs = Vec::new();
+            let fitted = fit(&plan, &data, &cost(), &JobContext::detached(), &mut |e| {
+                if let TrainEvent::Epoch(m) = e {
+                    epochs.push(m);
+                }
+            })
+            .expect("trained");
+            assert!(
+                fitted.report.macro_f1 > 0.9,
+                "{plan:?}: {}",
+                fitted.report.macro_f1
+            );
+            assert_eq!(fitted.log_prior.is_some(), plan.logit_adjustment > 0.0);
+            assert!(fitted.temperature.is_some_and(|t| t > 0.0));
+            // What is kept is what was measured, averaged weights and all.
+            let best = &epochs[fitted.best_epoch - 1];
+            let feed = Feed::of_pixels(&pixels, &fitted.model);
+            let (_, loss) = evaluate(&fitted.model, &feed, &data.validation);
+            assert!((loss - best.val_loss).abs() < 1e-6, "{plan:?}: {loss}");
+        }
     }
 }

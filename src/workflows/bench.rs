@@ -47,6 +47,9 @@ pub struct Figure {
     /// Throughput.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images_per_s: Option<f64>,
+    /// Throughput of the quickest, where the one above is the median's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best_images_per_s: Option<f64>,
 }
 
 impl fmt::Display for Figure {
@@ -60,6 +63,9 @@ impl fmt::Display for Figure {
         }
         if let Some(rate) = self.images_per_s {
             write!(f, "   {rate:.0} images/s")?;
+        }
+        if let Some(best) = self.best_images_per_s {
+            write!(f, "   best {best:.0} images/s")?;
         }
         Ok(())
     }
@@ -92,6 +98,7 @@ impl Figure {
             p99_ms: None,
             took_ms: None,
             images_per_s: None,
+            best_images_per_s: None,
         }
     }
 
@@ -146,7 +153,7 @@ impl Bench {
         Ok(Self { data, project })
     }
 
-    /// Measures `what`: `open`, `gallery`, `decode`, `label` or `all`; nothing for another word.
+    /// Measures `what`: `open`, `gallery`, `decode`, `label`, `train`, `infer` or `all`; nothing for another word.
     ///
     /// # Errors
     /// [`WorkflowError`].
@@ -157,6 +164,10 @@ impl Bench {
             ("gallery", gallery as Measure),
             ("decode", decode as Measure),
             ("label", label as Measure),
+            #[cfg(feature = "torch")]
+            ("train", training as Measure),
+            #[cfg(feature = "torch")]
+            ("infer", inference as Measure),
         ] {
             if what == name || what == "all" {
                 figures.extend(measure(&self.data, &self.project, context)?);
@@ -279,6 +290,16 @@ fn decode(data: &Path, place: &Path, _: &JobContext) -> Result<Vec<Figure>, Work
         read,
         started.elapsed(),
     )])
+}
+
+#[cfg(feature = "torch")]
+fn training(_: &Path, place: &Path, context: &JobContext) -> Result<Vec<Figure>, WorkflowError> {
+    super::bench_networks::train(place, context)
+}
+
+#[cfg(feature = "torch")]
+fn inference(_: &Path, _: &Path, context: &JobContext) -> Result<Vec<Figure>, WorkflowError> {
+    super::bench_networks::infer(context)
 }
 
 /// From the key to the label on disk and the next picture in memory, as the window does it: the next

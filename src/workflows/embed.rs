@@ -1,9 +1,9 @@
 //! Running a trained network over images: predictions and embeddings, cached, streaming.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use crate::domain::{ImageId, Prediction};
-use crate::imaging::PixelCache;
+use crate::imaging::{Die, PixelCache, Wanted};
 use crate::inference::EmbeddedImage;
 use crate::jobs::JobContext;
 use crate::project::Snapshot;
@@ -34,15 +34,13 @@ pub fn embed(
 ) -> Result<Unreadable, WorkflowError> {
     let mut embedder = open_embedder(snapshot, run)?;
     let (content, mut failed) = contents(snapshot, images, context)?;
-    let mut todo: Vec<(ImageId, Digest)> = Vec::new();
+    let framing = run.plan.framing;
+    let mut todo: Vec<Wanted> = Vec::new();
     let mut known = Vec::new();
-    for id in images {
-        let Some(digest) = content.get(id) else {
-            continue;
-        };
-        match embedder.cached(digest) {
-            Some(row) => known.push((*id, row)),
-            None => todo.push((*id, *digest)),
+    for image in wanted(snapshot, images, &content) {
+        match embedder.cached(&framing.identity(&image.content, image.die)) {
+            Some(row) => known.push((image.id, row)),
+            None => todo.push(image),
         }
     }
     let total = (known.len() + todo.len()) as u64;
@@ -50,16 +48,15 @@ pub fn embed(
     if !known.is_empty() {
         emit(known);
     }
-    let mut pixels = PixelCache::open(&snapshot.cache(), embedder.size());
+    let mut pixels = PixelCache::open(&snapshot.cache(), embedder.size(), framing);
     for chunk in todo.chunks(CHUNK) {
-        let wanted: Vec<_> = chunk
-            .iter()
-            .map(|(id, digest)| (*id, snapshot.manifest.get(*id).path.clone(), *digest))
-            .collect();
-        failed.extend(pixels.fill(&wanted, context)?.failed);
+        failed.extend(pixels.fill(chunk, context)?.failed);
         let readable: Vec<(ImageId, Digest, &[u8])> = chunk
             .iter()
-            .filter_map(|(id, digest)| Some((*id, *digest, pixels.get(digest)?)))
+            .filter_map(|image| {
+                let seen = framing.identity(&image.content, image.die);
+                Some((image.id, seen, pixels.get(&image.content, image.die)?))
+            })
             .collect();
         for batch in readable.chunks(BATCH) {
             if context.should_stop() {
@@ -73,6 +70,28 @@ pub fn embed(
         }
     }
     Ok(failed)
+}
+
+/// Those of `images` whose content is known, with all that any framing needs to know of them. The die
+/// is what the data set's CSV has in its column `lib`.
+pub(super) fn wanted(
+    snapshot: &Snapshot,
+    images: &[ImageId],
+    content: &HashMap<ImageId, Digest>,
+) -> Vec<Wanted> {
+    let manifest = &snapshot.manifest;
+    let lib = manifest.column("lib");
+    let wanted = |id: &ImageId| {
+        let image = manifest.get(*id);
+        let die = lib.and_then(|column| Die::from_name(image.values.get(column)?));
+        Some(Wanted {
+            id: *id,
+            path: image.path.clone(),
+            content: *content.get(id)?,
+            die,
+        })
+    };
+    images.iter().filter_map(wanted).collect()
 }
 
 /// As [`embed`], with probabilities only.

@@ -10,11 +10,15 @@ mod info;
 mod scan;
 
 #[cfg(feature = "torch")]
+mod bench_networks;
+#[cfg(feature = "torch")]
 mod drift;
 #[cfg(feature = "torch")]
 mod embed;
 #[cfg(feature = "torch")]
 mod run;
+#[cfg(feature = "torch")]
+mod study;
 #[cfg(feature = "torch")]
 mod submit;
 #[cfg(feature = "torch")]
@@ -34,6 +38,8 @@ pub use embed::{embed, predict, write_predictions};
 pub use run::{
     Review, ReviewRow, RunSummary, find_run, load_run, model_infos, resolve_run, review, runs,
 };
+#[cfg(feature = "torch")]
+pub use study::{StudyRequest, study, study_plans};
 #[cfg(feature = "torch")]
 pub use submit::{SubmitRequest, SubmitSummary, submit};
 #[cfg(feature = "torch")]

@@ -64,6 +64,12 @@ pub(super) struct RunFile {
     pub epochs: usize,
     pub seconds: f64,
     pub reason: String,
+    #[serde(default)]
+    pub weights: Option<String>,
+    #[serde(default)]
+    pub temperature: Option<f64>,
+    #[serde(default)]
+    pub log_prior: Option<Vec<f64>>,
     pub seed: u64,
     pub threads: Option<usize>,
     pub train_images: usize,

@@ -12,7 +12,7 @@ use crate::dataset::{
     splits::{self, SplitSpec},
 };
 use crate::domain::{ClassId, ImageId, Prediction, Split};
-use crate::imaging::PixelCache;
+use crate::imaging::{Die, PixelCache};
 use crate::jobs::JobContext;
 use crate::models::set_threads;
 use crate::project::Snapshot;
@@ -23,7 +23,7 @@ use crate::training::{
 
 use super::{
     RunSummary, WorkflowError, contents,
-    embed::write_csv,
+    embed::{wanted, write_csv},
     run::{METRICS, MODEL, PLAN, PREDICTIONS, REPORT, RUN, RunFile, load_run, new_run_dir},
 };
 
@@ -64,14 +64,8 @@ pub fn train(
         everything.extend(part.iter().map(|e| e.image));
     }
     let (content, unreadable) = contents(snapshot, &everything, context)?;
-    let wanted: Vec<(ImageId, PathBuf, Digest)> = everything
-        .iter()
-        .filter_map(|id| {
-            let path = snapshot.manifest.get(*id).path.clone();
-            Some((*id, path, *content.get(id)?))
-        })
-        .collect();
-    let mut pixels = PixelCache::open(&snapshot.cache(), plan.size);
+    let wanted = wanted(snapshot, &everything, &content);
+    let mut pixels = PixelCache::open(&snapshot.cache(), plan.size, plan.framing);
     let mut failed = unreadable;
     failed.extend(pixels.fill(&wanted, context)?.failed);
     if let Some((_, first)) = failed.first()
@@ -82,7 +76,11 @@ pub fn train(
             first: first.clone(),
         });
     }
-    let source = CachedPixels { pixels, content };
+    let images = wanted.into_iter();
+    let source = CachedPixels {
+        pixels,
+        images: images.map(|w| (w.id, (w.content, w.die))).collect(),
+    };
     let readable = |examples: &[Example]| -> Vec<Example> {
         let has = |e: &&Example| source.find(e.image).is_some();
         examples.iter().filter(has).copied().collect()
@@ -93,6 +91,7 @@ pub fn train(
         validation: readable(&parts.validation),
         test: readable(&parts.test),
         pixels: &source,
+        cache: Some(snapshot.cache()),
     };
 
     let created = jiff::Zoned::now();
@@ -114,6 +113,13 @@ pub fn train(
             emit(event);
         })?;
         let mut warnings = parts.warnings.clone();
+        let whole = plan.resolved_phases().iter().any(|p| p.trainable == "all");
+        if plan.weights.is_none() && !whole {
+            warnings.push(
+                "the layers that never learned hold random numbers: start from pretrained weights"
+                    .to_owned(),
+            );
+        }
         warnings.extend(data_warnings(&data, &failed, snapshot));
         if let Some(problem) = log_problem {
             warnings.push(problem.to_string());
@@ -223,15 +229,16 @@ fn with_hand_labels(snapshot: &Snapshot) -> Manifest {
     manifest
 }
 
-/// Pixels from the cache by the content of the image.
+/// Pixels from the cache by what they show.
 struct CachedPixels {
     pixels: PixelCache,
-    content: HashMap<ImageId, Digest>,
+    images: HashMap<ImageId, (Digest, Option<Die>)>,
 }
 
 impl CachedPixels {
     fn find(&self, image: ImageId) -> Option<&[u8]> {
-        self.pixels.get(self.content.get(&image)?)
+        let (content, die) = self.images.get(&image)?;
+        self.pixels.get(content, *die)
     }
 }
 
@@ -353,6 +360,9 @@ fn write_run(
         epochs: fitted.history.len(),
         seconds: fitted.seconds,
         reason: fitted.reason.clone(),
+        weights: fitted.weights.clone(),
+        temperature: fitted.temperature,
+        log_prior: fitted.log_prior.clone(),
         seed: request.plan.seed,
         threads: request.threads,
         train_images: data.train.len(),

@@ -1,6 +1,6 @@
 //! The plan that is being written before a training starts.
 
-use crate::training::{Plan, preset, preset_names};
+use crate::training::{Plan, PlanError, preset, preset_names};
 
 /// A plan under the user's hands.
 #[derive(Clone, Debug, PartialEq)]
@@ -9,6 +9,10 @@ pub struct PlanForm {
     pub preset: &'static str,
     /// What stands in the fields.
     pub plan: Plan,
+    /// The plan as TOML while it is edited as text; it becomes the plan whenever it makes sense.
+    pub text: Option<String>,
+    /// Why the text makes no sense.
+    text_problem: Option<PlanError>,
 }
 
 impl Default for PlanForm {
@@ -17,6 +21,8 @@ impl Default for PlanForm {
         Self {
             preset: name,
             plan: preset(name).unwrap_or_default(),
+            text: None,
+            text_problem: None,
         }
     }
 }
@@ -34,6 +40,27 @@ impl PlanForm {
         }
     }
 
+    /// Changes between fields and text.
+    pub fn toggle_text(&mut self) {
+        self.text = match self.text {
+            None => Some(self.plan.to_toml()),
+            Some(_) => None,
+        };
+        self.text_problem = None;
+    }
+
+    /// Takes in the text as it is now.
+    pub fn type_text(&mut self, text: String) {
+        match Plan::from_toml(&text) {
+            Ok(plan) => {
+                self.plan = plan;
+                self.text_problem = None;
+            }
+            Err(error) => self.text_problem = Some(error),
+        }
+        self.text = Some(text);
+    }
+
     /// Whether a field differs from the preset's, apart from seed and groups.
     #[must_use]
     pub fn edited(&self) -> bool {
@@ -48,7 +75,8 @@ impl PlanForm {
     /// What keeps the plan from being carried out, as a sentence.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        self.plan.check().err().map(|e| {
+        let wrong = self.text_problem.clone();
+        wrong.or_else(|| self.plan.check().err()).map(|e| {
             let text = e.to_string();
             let mut letters = text.chars();
             let first = letters.next().map(char::to_uppercase);
@@ -126,9 +154,31 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_edited_as_text_counts_once_it_makes_sense() {
+        let mut form = PlanForm::default();
+        form.toggle_text();
+        let text = form.text.clone().expect("text");
+        form.type_text(text.replace("epochs = 100", "epochs = 0"));
+        assert!(form.problem().is_some_and(|p| p.contains("epochs = 0")));
+        assert_eq!(form.plan.epochs, 100);
+        form.type_text(text.replace("epochs = 100", "epochs = 3"));
+        assert_eq!((form.problem(), form.plan.epochs), (None, 3));
+        form.toggle_text();
+        assert_eq!(form.text, None);
+    }
+
+    #[test]
     fn models_are_named_once() {
         let models = PlanForm::models();
-        assert_eq!(models, ["cnn03", "cnn02", "cnn01"]);
+        let all = [
+            "cnn03",
+            "cnn02",
+            "cnn01",
+            "inception_v3",
+            "efficientnet_v2_s",
+            "vit_s14",
+        ];
+        assert_eq!(models, all);
     }
 
     #[test]

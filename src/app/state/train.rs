@@ -2,7 +2,7 @@
 
 use crate::domain::{ClassId, ImageId};
 use crate::evaluation::{ConfusionMatrix, Report};
-use crate::training::{EpochMetrics, Plan, TrainEvent};
+use crate::training::{EpochMetrics, PhaseStart, Plan, TrainEvent};
 
 use super::words;
 
@@ -82,8 +82,12 @@ pub struct TrainState {
     pub train_counts: Vec<usize>,
     /// Validation images of each class, in class order.
     pub validation_counts: Vec<usize>,
-    /// Trainable parameters.
-    pub parameters: u64,
+    /// The phase that runs, or ran last.
+    pub part: Option<PhaseStart>,
+    /// Epochs before which a phase began, the first one left out: where the curves have a line.
+    pub phase_ends: Vec<usize>,
+    /// What was made of the weights it started from, in words.
+    pub weights: Option<String>,
     /// Steps in one epoch.
     pub steps_per_epoch: usize,
     /// The running epoch, counted from 1; 0 before the first step.
@@ -98,7 +102,9 @@ pub struct TrainState {
     pub points: Vec<EpochPoint>,
     /// The best epoch so far, counted from 1.
     pub best_epoch: Option<usize>,
-    /// Epochs without improvement still allowed.
+    /// Epochs without improvement that the phase allows.
+    pub patience: usize,
+    /// Of those, how many are left.
     pub patience_left: usize,
     /// F1 of each class on the validation split after the latest epoch, in class order.
     pub val_f1: Vec<f64>,
@@ -138,16 +144,26 @@ impl TrainState {
                 classes,
                 train_counts,
                 validation_counts,
-                parameters,
                 steps_per_epoch,
+                weights,
             } => {
-                self.begin(plan.clone());
+                self.begin(Plan::clone(plan));
                 self.phase = TrainPhase::Running;
                 self.classes.clone_from(classes);
                 self.train_counts.clone_from(train_counts);
                 self.validation_counts.clone_from(validation_counts);
-                self.parameters = *parameters;
                 self.steps_per_epoch = *steps_per_epoch;
+                self.weights.clone_from(weights);
+            }
+            TrainEvent::Phase(part) => {
+                if part.phase > 1 {
+                    self.phase_ends.push(part.epochs_before);
+                }
+                let phases = self.plan.as_ref().map(Plan::resolved_phases);
+                let phase = phases.as_ref().and_then(|p| p.get(part.phase - 1));
+                self.patience = phase.map_or(0, |p| p.patience);
+                self.patience_left = self.patience;
+                self.part = Some(part.clone());
             }
             TrainEvent::Step {
                 epoch,
@@ -261,7 +277,24 @@ impl TrainState {
         if self.phase == TrainPhase::Finished {
             return 1.0;
         }
-        (self.epochs_done() / plan.epochs.max(1) as f64).min(1.0) as f32
+        // A phase that ended early counts as done whole.
+        let phases = plan.resolved_phases();
+        let (at, before) = self
+            .part
+            .as_ref()
+            .map_or((0, 0), |p| (p.phase - 1, p.epochs_before));
+        let earlier: usize = phases.iter().take(at).map(|p| p.epochs).sum();
+        let done = earlier as f64 + self.epochs_done() - before as f64;
+        (done / plan.most_epochs().max(1) as f64).clamp(0.0, 1.0) as f32
+    }
+
+    /// The epoch at which the phase that runs ends at the latest.
+    #[must_use]
+    pub fn last_epoch(&self) -> usize {
+        let most = self.plan.as_ref().map_or(0, Plan::most_epochs);
+        self.part
+            .as_ref()
+            .map_or(most, |p| p.epochs_before + p.epochs)
     }
 
     fn epochs_done(&self) -> f64 {
@@ -277,7 +310,10 @@ impl TrainState {
     /// Seconds of one epoch: the mean of the latest, or, before the first has ended, what its pace
     /// promises without the validation.
     fn seconds_per_epoch(&self) -> Option<f64> {
-        let latest = &self.points[self.points.len().saturating_sub(PACE_EPOCHS)..];
+        // Another phase has another pace.
+        let before = self.part.as_ref().map_or(0, |p| p.epochs_before);
+        let here = &self.points[before.min(self.points.len())..];
+        let latest = &here[here.len().saturating_sub(PACE_EPOCHS)..];
         if !latest.is_empty() {
             return Some(latest.iter().map(|p| p.seconds).sum::<f64>() / latest.len() as f64);
         }
@@ -285,15 +321,15 @@ impl TrainState {
         (self.images_per_s > 0.0).then(|| (self.steps_per_epoch * batch) as f64 / self.images_per_s)
     }
 
-    /// Seconds until all epochs of the plan are done; it may end sooner, when patience is used up.
-    /// `None` before the first step and once it is over.
+    /// Seconds until all epochs of the phase that runs are done; it may end sooner, when patience is used
+    /// up. `None` before the first step and once it is over.
     #[must_use]
     pub fn seconds_left(&self) -> Option<f64> {
         if !self.active() {
             return None;
         }
-        let epochs = self.plan.as_ref()?.epochs as f64;
-        Some((epochs - self.epochs_done()).max(0.0) * self.seconds_per_epoch()?)
+        self.plan.as_ref()?;
+        Some((self.last_epoch() as f64 - self.epochs_done()).max(0.0) * self.seconds_per_epoch()?)
     }
 
     /// Seconds until it ends if no epoch improves any more.
@@ -328,22 +364,35 @@ pub fn few_images(classes: &[String], validation_counts: &[usize]) -> Vec<String
 mod tests {
     use super::*;
     use crate::domain::{CostMatrix, Prediction};
-    use crate::training::ValidationPrediction;
+    use crate::training::{Phase, ValidationPrediction};
 
     fn started() -> TrainEvent {
         TrainEvent::Started {
-            plan: Plan {
+            plan: Box::new(Plan {
                 epochs: 10,
                 patience: 4,
                 batch: 10,
                 ..Plan::default()
-            },
+            }),
             classes: vec!["GOOD".into(), "Missing".into()],
             train_counts: vec![60, 40],
             validation_counts: vec![11, 40],
-            parameters: 12,
             steps_per_epoch: 10,
+            weights: None,
         }
+    }
+
+    fn part(phase: usize, epochs: usize, epochs_before: usize) -> TrainEvent {
+        TrainEvent::Phase(PhaseStart {
+            phase,
+            phases: 2,
+            trainable: "head".into(),
+            parameters: 12,
+            epochs,
+            epochs_before,
+            learning_rate: 1e-3,
+            cache: None,
+        })
     }
 
     fn epoch(epoch: usize, best: bool, answers: &[(usize, f32)]) -> TrainEvent {
@@ -363,6 +412,8 @@ mod tests {
             .map(|p| (ClassId::from(p.actual), p.prediction.class()));
         TrainEvent::Epoch(Box::new(EpochMetrics {
             epoch,
+            phase: 1,
+            learning_rate: 1e-3,
             train_loss: 0.5,
             train_accuracy: 0.8,
             train_macro_f1: 0.8,
@@ -415,6 +466,37 @@ mod tests {
         assert_eq!(state.seconds_left(), Some(170.0));
         assert_eq!(state.seconds_left_without_improvement(), Some(70.0));
         assert!((state.fraction() - 0.15).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_phase_has_its_own_end_and_its_own_pace() {
+        let TrainEvent::Started { mut plan, .. } = started() else {
+            panic!("started")
+        };
+        plan.phases = vec![Phase::of("head"), Phase::of("all")];
+        (plan.phases[0].epochs, plan.phases[1].patience) = (Some(5), Some(6));
+        let mut state = TrainState::default();
+        state.apply(&TrainEvent::Started {
+            plan,
+            classes: Vec::new(),
+            train_counts: Vec::new(),
+            validation_counts: Vec::new(),
+            steps_per_epoch: 10,
+            weights: None,
+        });
+        state.apply(&part(1, 5, 0));
+        assert_eq!(state.last_epoch(), 5);
+        state.apply(&epoch(1, true, &[(0, 0.1)]));
+        state.apply(&epoch(2, false, &[(0, 0.1)]));
+        assert_eq!(state.seconds_left(), Some(60.0));
+        // The first phase gave up after 2 of its 5 epochs; 15 were planned in all.
+        state.apply(&part(2, 10, 2));
+        assert_eq!((state.last_epoch(), state.patience_left), (12, 6));
+        assert_eq!(state.phase_ends, [2]);
+        assert!((state.fraction() - 5.0 / 15.0).abs() < 1e-6);
+        assert_eq!(state.seconds_left(), None);
+        state.apply(&epoch(3, true, &[(0, 0.1)]));
+        assert_eq!(state.seconds_left(), Some(180.0));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::app::state::{LiveImage, PlanForm, RunsState, TrainPhase, TrainState, 
 use crate::app::theme::semibold;
 use crate::app::widgets::bars::{Bar, bars};
 use crate::app::widgets::confusion::{self, confusion};
-use crate::app::widgets::curves::{Curve, curves};
+use crate::app::widgets::curves::{Curve, Marks, curves};
 use crate::app::widgets::parts::{self, GAP, Weight};
 use crate::app::widgets::report_table::report_table;
 use crate::app::widgets::runs_table::runs_table;
@@ -21,7 +21,7 @@ use crate::app::widgets::section;
 use crate::app::widgets::thumb_grid::{Tile, Touch, thumb_grid};
 use crate::domain::ClassId;
 use crate::evaluation::Report;
-use crate::training::{Balance, Monitor, preset_names};
+use crate::training::{Balance, Monitor, PhaseStart, preset_names};
 
 const SIDE: f32 = 252.0;
 
@@ -129,8 +129,12 @@ impl TrainView {
                 let split = [train_share, plan.validation_share, plan.test_share].map(share);
                 parts::pill(ui, palette, "", &runs::settings(plan));
                 parts::pill(ui, palette, "split", &split.join(" / "));
-                if train.parameters > 0 {
-                    parts::pill(ui, palette, "parameters", &thousands(train.parameters));
+                if let Some(part) = &train.part {
+                    if part.phases > 1 {
+                        let at = format!("{} of {}", part.phase, part.phases);
+                        parts::pill(ui, palette, "phase", &at);
+                    }
+                    parts::pill(ui, palette, "trainable", &thousands(part.parameters));
                 }
             }
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
@@ -208,6 +212,9 @@ impl TrainView {
         };
         section(ui, palette, "Plan, in words");
         parts::explain(ui, palette, &plan.in_words());
+        if let Some(weights) = train.weights.as_ref().filter(|_| !planning) {
+            parts::explain(ui, palette, weights);
+        }
         ui.add_space(10.0);
         if !planning && !train.val_f1.is_empty() {
             section(ui, palette, "F1 by class · validation");
@@ -268,10 +275,14 @@ impl TrainView {
         };
         let aside = |ui: &mut Ui| parts::aside(ui, palette.muted, said);
         parts::card(ui, palette, rect, "Plan", aside, |ui| {
-            ui.columns_const(|[left, right]| {
-                self.what(left, cx, data);
-                self.how(right, cx);
-            });
+            if self.form.text.is_some() {
+                self.as_text(ui);
+            } else {
+                ui.columns_const(|[left, right]| {
+                    self.what(left, cx, data);
+                    self.how(right, cx);
+                });
+            }
             ui.add_space(8.0);
             let problem = self.form.problem();
             ui.horizontal(|ui| {
@@ -293,6 +304,14 @@ impl TrainView {
                     self.planning = false;
                     self.cell = None;
                 }
+                let text = if self.form.text.is_some() {
+                    "Fields"
+                } else {
+                    "Edit as TOML"
+                };
+                if parts::button(ui, palette, Weight::Plain, None, text, None).clicked() {
+                    self.form.toggle_text();
+                }
                 if let Some(problem) = &problem {
                     parts::notice(ui, palette, palette.bad, problem);
                 } else {
@@ -308,9 +327,26 @@ impl TrainView {
         });
     }
 
+    /// The whole plan as its file has it, phases and all.
+    fn as_text(&mut self, ui: &mut Ui) {
+        let Some(mut text) = self.form.text.clone() else {
+            return;
+        };
+        ScrollArea::vertical().max_height(196.0).show(ui, |ui| {
+            let field = egui::TextEdit::multiline(&mut text)
+                .id(egui::Id::unique("plan as TOML"))
+                .code_editor()
+                .desired_rows(11)
+                .desired_width(ui.available_width());
+            if ui.add(field).changed() {
+                self.form.type_text(text);
+            }
+        });
+    }
+
     /// What is trained, on what.
     fn what(&mut self, ui: &mut Ui, cx: &PanelContext<'_>, data: &TrainData<'_>) {
-        let PlanForm { preset, plan } = &mut self.form;
+        let PlanForm { preset, plan, .. } = &mut self.form;
         let mut chosen = None;
         fields(ui, "what", |ui| {
             field(ui, cx, "Preset", |ui| {
@@ -400,6 +436,14 @@ impl TrainView {
             field(ui, cx, "Patience", |ui| {
                 ui.add(DragValue::new(&mut plan.patience).suffix(" epochs"))
             });
+            let parts: Vec<&str> = plan.phases.iter().map(|p| p.trainable.as_str()).collect();
+            if !parts.is_empty() {
+                field(ui, cx, "Phases", |ui| {
+                    ui.label(parts.join(", ")).on_hover_text(
+                        "Each with its own rate, epochs and patience: edit the plan as TOML.",
+                    )
+                });
+            }
         });
     }
 
@@ -593,6 +637,13 @@ fn curve_key(ui: &mut Ui, cx: &PanelContext<'_>, latest: Option<f64>) {
     parts::aside(ui, palette.accent, "train");
 }
 
+fn marks(train: &TrainState) -> Marks<'_> {
+    Marks {
+        best: train.best_epoch,
+        phase_ends: &train.phase_ends,
+    }
+}
+
 fn loss(ui: &mut Ui, cx: &PanelContext<'_>, train: &TrainState, rect: Rect) {
     let latest = train.points.last().map(|p| p.val_loss);
     parts::card(
@@ -608,15 +659,7 @@ fn loss(ui: &mut Ui, cx: &PanelContext<'_>, train: &TrainState, rect: Rect) {
                 line(&train.points, |p| p.val_loss),
             );
             let height = ui.available_height();
-            curves(
-                ui,
-                cx.palette,
-                "Loss",
-                &lines,
-                train.best_epoch,
-                None,
-                height,
-            );
+            curves(ui, cx.palette, "Loss", &lines, &marks(train), None, height);
         },
     );
 }
@@ -646,7 +689,7 @@ fn macro_f1(ui: &mut Ui, cx: &PanelContext<'_>, train: &TrainState, rect: Rect) 
             palette,
             "Macro-F1",
             &lines,
-            train.best_epoch,
+            &marks(train),
             Some(1.0),
             height,
         );
@@ -655,8 +698,8 @@ fn macro_f1(ui: &mut Ui, cx: &PanelContext<'_>, train: &TrainState, rect: Rect) 
 
 fn now_running(ui: &mut Ui, cx: &PanelContext<'_>, train: &TrainState, rect: Rect) {
     let palette = cx.palette;
-    let epochs = train.plan.as_ref().map_or(0, |p| p.epochs);
-    let patience = train.plan.as_ref().map_or(0, |p| p.patience);
+    let epochs = train.last_epoch();
+    let patience = train.patience;
     let title = match train.phase {
         TrainPhase::Preparing => "Preparing".to_owned(),
         TrainPhase::Paused => "Paused".to_owned(),
@@ -710,18 +753,20 @@ fn now_running(ui: &mut Ui, cx: &PanelContext<'_>, train: &TrainState, rect: Rec
                 &train.patience_left.to_string(),
                 &format!("of {patience}"),
             );
+            if let Some(text) = train.part.as_ref().and_then(kept) {
+                parts::explain(ui, palette, &text);
+            }
             if train.phase == TrainPhase::Paused {
                 return;
             }
             if let Some(left) = train.seconds_left() {
-                parts::pair(
-                    ui,
-                    palette,
-                    at,
-                    "done by about",
-                    &clock_after(cx.now, left),
-                    "",
-                );
+                let last = train.part.as_ref().is_none_or(|p| p.phase == p.phases);
+                let done = if last {
+                    "done by about"
+                } else {
+                    "phase ends by"
+                };
+                parts::pair(ui, palette, at, done, &clock_after(cx.now, left), "");
             }
             if let Some(left) = train.seconds_left_without_improvement() {
                 parts::pair(
@@ -735,6 +780,33 @@ fn now_running(ui: &mut Ui, cx: &PanelContext<'_>, train: &TrainState, rect: Rec
             }
         },
     );
+}
+
+/// What became of the frozen layers' activations, as a sentence.
+fn kept(part: &PhaseStart) -> Option<String> {
+    let cache = part.cache?;
+    let size = gigabytes(cache.estimate.bytes);
+    Some(if !cache.used {
+        let free = gigabytes(cache.estimate.free);
+        format!(
+            "Frozen layers run every epoch: keeping what they say would take {size} of {free} free."
+        )
+    } else if cache.computed == 0 {
+        format!("Frozen layers: {size} found in the cache.")
+    } else {
+        let images = count(cache.computed as u64, "image");
+        format!(
+            "Frozen layers ran once: {images} in {:.0} s, {size} kept.",
+            cache.seconds
+        )
+    })
+}
+
+fn gigabytes(bytes: u64) -> String {
+    match bytes as f64 / 1e9 {
+        gb if gb < 0.1 => format!("{:.0} MB", gb * 1000.0),
+        gb => format!("{gb:.1} GB"),
+    }
 }
 
 fn test_result(

@@ -16,14 +16,23 @@ pub struct Curve<'a> {
     pub points: Vec<[f64; 2]>,
 }
 
-/// Curves over epochs with a few grid lines. `best` marks an epoch; `top` fixes the upper end (1 for a
+/// Epochs that are marked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Marks<'a> {
+    /// The best one.
+    pub best: Option<usize>,
+    /// Those after which a new phase begins.
+    pub phase_ends: &'a [usize],
+}
+
+/// Curves over epochs with a few grid lines. `top` fixes the upper end (1 for a
 /// score), else it follows the data. `height` in points.
 pub fn curves(
     ui: &mut Ui,
     palette: &Palette,
     name: &str,
     curves: &[Curve<'_>],
-    best: Option<usize>,
+    marks: &Marks<'_>,
     top: Option<f64>,
     height: f32,
 ) {
@@ -81,7 +90,14 @@ pub fn curves(
         .show(ui, |plot| {
             plot.set_plot_bounds_x(0.5..=last + 0.5);
             plot.set_plot_bounds_y(low..=high);
-            if let Some(best) = best {
+            for end in marks.phase_ends {
+                let line = VLine::new("phase", *end as f64 + 0.5)
+                    .color(palette.line)
+                    .width(1.5)
+                    .allow_hover(false);
+                plot.vline(line);
+            }
+            if let Some(best) = marks.best {
                 let line = VLine::new("best epoch", best as f64)
                     .color(palette.muted.gamma_multiply(0.6))
                     .width(1.0)

@@ -135,13 +135,6 @@ impl Canvas {
         }
     }
 
-    /// Passes every pixel through a table.
-    pub fn map(&mut self, table: &[u8; 256]) {
-        for pixel in &mut self.pixels {
-            *pixel = table[usize::from(*pixel)];
-        }
-    }
-
     /// Softens by the kernel `[k, 256 - 2k, k] / 256` in both directions; `k` up to 85 (a box of three).
     pub fn soften(&mut self, k: u16) {
         let centre = 256 - 2 * k;

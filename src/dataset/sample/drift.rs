@@ -252,9 +252,9 @@ fn roll_framing(dice: &mut Dice, slight: bool) -> Framing {
         zoom: 1.0,
     };
     match (dice.index(3), slight) {
-        (0, true) => framing.turn = dice.sign() * dice.between(5.0, 9.0),
+        (0, true) => framing.turn = dice.sign() * dice.between(7.0, 11.0),
         (0, false) => framing.turn = dice.sign() * dice.between(14.0, 80.0),
-        (1, true) => framing.zoom = if dice.chance(0.5) { 0.87 } else { 1.15 },
+        (1, true) => framing.zoom = if dice.chance(0.5) { 0.82 } else { 1.2 },
         (1, false) => {
             framing.zoom = if dice.chance(0.5) {
                 dice.between(0.5, 0.72)
@@ -264,13 +264,13 @@ fn roll_framing(dice: &mut Dice, slight: bool) -> Framing {
         }
         (_, true) => {
             framing.shift = (
-                dice.sign() * dice.between(34.0, 60.0),
-                dice.sign() * dice.between(20.0, 60.0),
+                dice.sign() * dice.between(60.0, 85.0),
+                dice.sign() * dice.between(40.0, 80.0),
             );
         }
         (_, false) => {
             framing.shift = (
-                dice.sign() * dice.between(110.0, 280.0),
+                dice.sign() * dice.between(130.0, 290.0),
                 dice.sign() * dice.between(60.0, 300.0),
             );
         }

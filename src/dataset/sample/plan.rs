@@ -43,7 +43,9 @@ pub(super) fn train(count: usize, seed: u64) -> Vec<Planned> {
         let factor = if die.is_double() { 47 * 525 } else { 53 * 530 };
         *windows = windows.map(|n| n * factor);
     }
-    let floor = (count / 10).min(10);
+    // Ten of each class (a tenth of small sets); a larger set keeps up to forty, so that a fifth of
+    // them says more about a network than three images do. The full size needs no help.
+    let floor = (count / 10).min(10).max((count / 50).min(40));
     let shows = classes(count, floor, &mut dice);
     let mut planned = arrange(&shows, &cells, &mut dice, seed, 0);
     for image in &mut planned {
@@ -55,8 +57,8 @@ pub(super) fn train(count: usize, seed: u64) -> Vec<Planned> {
 /// Plans the test images, drift among them.
 pub(super) fn test(count: usize, seed: u64) -> Vec<Planned> {
     let mut dice = Dice::new(seed, PLAN_STREAM + 1);
-    // A small set keeps a dozen, as far as a quarter of it allows, to have something to find.
-    let drift = ((count * DRIFT_PER_MILLE + 500) / 1000).max((count / 4).min(12));
+    // A small set keeps a dozen, as far as a third of it allows, to have something to find.
+    let drift = ((count * DRIFT_PER_MILLE + 500) / 1000).max((count / 3).min(12));
     let mut shows = classes(count - drift, (count / 30).min(4), &mut dice);
     // Most odd pictures are of parts that would be GOOD or Missing.
     shows.extend((0..drift).map(|_| match dice.index(20) {
@@ -247,6 +249,21 @@ mod tests {
             assert!(count(&train, shows) >= 10, "{shows:?}");
         }
         assert!(train.iter().all(|i| i.subject.drift.is_none()));
+        let train = self::train(2000, 7);
+        for shows in Shows::ALL {
+            assert!(count(&train, shows) >= 40, "{shows:?}");
+        }
+    }
+
+    #[test]
+    fn small_sets_keep_a_dozen_drift_images() {
+        let drift = |n| {
+            test(n, 1)
+                .iter()
+                .filter(|i| i.subject.drift.is_some())
+                .count()
+        };
+        assert_eq!([12, 36, 44, 100].map(drift), [4, 12, 12, 12]);
     }
 
     #[test]

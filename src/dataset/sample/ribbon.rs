@@ -22,7 +22,8 @@ pub(super) enum Condition {
     },
     /// A foot torn off.
     Lifted(Lift),
-    /// Shorted below: the light falls a little differently, by this strength (0..1).
+    /// Shorted below: grey streaks along the crown and behind the second foot, where the stripes fade,
+    /// by this strength (0..1).
     Shorted {
         strength: f32,
     },
@@ -35,7 +36,7 @@ pub(super) struct Lift {
     pub at_tip: bool,
     /// How bright its place is, 0..1.
     pub brightness: f32,
-    /// How much of the place still carries the other tone, 0..1.
+    /// How much of the place is blotched with the opposite tone, 0..1.
     pub residue: f32,
     /// How far the tear runs into the arch, in base pixels.
     pub reach: f32,
@@ -49,6 +50,8 @@ pub(super) struct Ribbon {
     tone: Vec<f32>,
     /// Where the feet are.
     feet: [(f32, f32); 2],
+    /// How much light the waffle prints throw back, 0..1.
+    glare: f32,
     seed: u32,
 }
 
@@ -56,10 +59,10 @@ impl Ribbon {
     /// Rolls the looks of a ribbon whose second foot stands at `pad` from the tip.
     pub fn roll(dice: &mut Dice, condition: Condition, pad: f32) -> Self {
         let long = pad > 450.0;
-        let second = pad + dice.around(3.0, 6.0);
+        let second = pad + dice.around(3.0, 10.0);
         let feet = [
-            (14.0, dice.around(76.0, 5.0)),
-            (second, second + dice.around(62.0, 5.0)),
+            (14.0, dice.around(76.0, 8.0)),
+            (second, second + dice.around(62.0, 8.0)),
         ];
         let mut tone = vec![1.0; LENGTH];
         let mut band = |from: f32, to: f32, soft: (f32, f32), dark: f32| {
@@ -90,20 +93,20 @@ impl Ribbon {
                 // one draws it out as well, a black one draws it in.
                 let (sag, stretch) = match condition {
                     Condition::Lifted(lift) if lift.brightness > 0.5 => {
-                        (dice.between(45.0, 76.0), dice.between(24.0, 58.0))
+                        (dice.between(34.0, 68.0), dice.between(16.0, 50.0))
                     }
-                    Condition::Lifted(_) => (dice.between(50.0, 80.0), dice.between(-38.0, -16.0)),
+                    Condition::Lifted(_) => (dice.between(34.0, 68.0), dice.between(-36.0, -12.0)),
                     _ => (0.0, 0.0),
                 };
                 let (rise, crown) = if long {
                     (dice.around(225.0, 45.0), dice.around(115.0, 50.0))
                 } else {
-                    (dice.around(186.0, 16.0), dice.around(112.0, 20.0))
+                    (dice.around(185.0, 28.0), dice.around(113.0, 30.0))
                 };
                 let rise = rise - sag;
-                let crown = crown * (1.0 - 0.42 * faint) + stretch;
+                let crown = (crown + stretch).max(55.0);
                 let fall = rise + crown;
-                let gleam = second - dice.around(27.0, 6.0) * (1.0 + 0.8 * faint);
+                let gleam = second - dice.around(27.0, 6.0);
                 band(feet[0].1, rise, (2.0, dice.between(8.0, 26.0)), 1.0);
                 band(
                     fall,
@@ -126,7 +129,7 @@ impl Ribbon {
                 let mut t = after + dice.between(-2.0, 6.0);
                 for _ in 0..2 {
                     let width = dice.between(13.0, 26.0);
-                    let dark = dice.between(0.8, 1.0) * (1.0 - faint);
+                    let dark = dice.between(0.8, 1.0) * (1.0 - 0.4 * faint);
                     band(
                         t,
                         t + width,
@@ -141,7 +144,7 @@ impl Ribbon {
                         t,
                         far,
                         (6.0, dice.between(20.0, 60.0)),
-                        dice.between(0.3, 0.9) * (1.0 - faint),
+                        dice.between(0.3, 0.9) * (1.0 - 0.4 * faint),
                     );
                 }
             }
@@ -150,6 +153,7 @@ impl Ribbon {
             condition,
             tone,
             feet,
+            glare: dice.unit() * dice.unit(),
             seed: dice.word(),
         }
     }
@@ -182,8 +186,8 @@ impl Ribbon {
             let frayed = 9.0 * wave(e * 0.16, self.seed ^ 0xF1);
             if (from + frayed + 14.0..to + 6.0 * wave(e * 0.16, self.seed ^ 0xF2)).contains(&t) {
                 let cell = grain(
-                    (e / 2.3).floor() as i32,
-                    (t / 3.1).floor() as i32,
+                    (e / 4.2).floor() as i32,
+                    (t / 5.6).floor() as i32,
                     self.seed,
                 );
                 let patch = 0.7 + 0.6 * cloud(e * 0.03, t * 0.012, self.seed ^ 0xF3);
@@ -191,6 +195,11 @@ impl Ribbon {
                     return Some((20.0 + 150.0 * noise) as u8);
                 }
             }
+        }
+        if let Condition::Shorted { strength } = self.condition
+            && self.burnt(strength, e, t)
+        {
+            return Some((88.0 + 116.0 * noise) as u8);
         }
         // Band edges waver across the ribbon and dissolve into grain.
         let waver = 2.6 * wave(e * 0.03, self.seed ^ 0xA1)
@@ -206,6 +215,21 @@ impl Ribbon {
         Some(level(
             0.02 + 0.98 * steep(v + dissolve * (0.5 * (noise + coarse) - 0.5)),
         ))
+    }
+
+    /// Whether a place is in one of the streaks along the ribbon that a short circuit leaves: thin ones
+    /// on the crown, broad ones behind the second foot, which make up for the darkness of faded stripes.
+    fn burnt(&self, strength: f32, e: f32, t: f32) -> bool {
+        let behind = t - self.feet[1].1;
+        let share = if behind > 4.0 {
+            0.3 * strength * ease((220.0 - behind) / 80.0)
+        } else {
+            0.18 * strength
+        };
+        let drift = 4.0 * wave(t * 0.02, self.seed ^ 0xB1);
+        let pitch = (e + drift) / 27.0;
+        let broken = 0.5 * wave(t * 0.05, self.seed ^ 0xB2 ^ (pitch.floor() as i32 as u32));
+        self.tone_at(t) > 0.4 && pitch - pitch.floor() < share * (1.0 + 1.4 * broken)
     }
 
     fn tone_at(&self, t: f32) -> f32 {
@@ -235,7 +259,7 @@ impl Ribbon {
         let (dp, dq) = (p - p.floor() - 0.5, q - q.floor() - 0.5);
         let dot = 1.0 - (dp * dp + dq * dq) * 7.0;
         let worn = 0.55 + 0.45 * cloud(e * 0.05, t * 0.05, self.seed ^ 0xC3);
-        let v = 26.0 + 34.0 * noise + 95.0 * ease(dot) * worn * (0.5 + noise);
+        let v = 26.0 + 34.0 * noise + 95.0 * ease(dot) * worn * (0.5 + noise) + 62.0 * self.glare;
         Some(v as u8)
     }
 
@@ -262,11 +286,11 @@ impl Ribbon {
             return Some(Some((10.0 + 40.0 * noise) as u8));
         }
         let patch = 0.5
-            + 0.5 * cloud(e * 0.07, t * 0.07, self.seed ^ 0xD5)
+            + 0.5 * cloud(e * 0.045, t * 0.045, self.seed ^ 0xD5)
             + 0.35 * cloud(e * 0.25, t * 0.25, self.seed ^ 0xD6);
         let bright = lift.brightness;
         let v = if patch < lift.residue {
-            0.75 * (1.0 - bright) + 0.1
+            0.12 + 0.7 * (1.0 - bright)
         } else {
             bright
         };

@@ -1,0 +1,105 @@
+//! Which part of an image a network sees.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{DIE_CROP_VERSION, Die};
+use crate::storage::{Digest, digest_parts};
+
+/// Which part of an image becomes the square that a network sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Framing {
+    /// The whole frame, as the study had it.
+    #[default]
+    Whole,
+    /// The upright strip that holds the ribbons ([`die_crop`](super::die_crop)), as the organisers had it. For images
+    /// whose die is known.
+    DieCrop,
+}
+
+impl Framing {
+    /// The word in a plan: `whole` or `die_crop`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::DieCrop => "die_crop",
+        }
+    }
+
+    /// Stands for what is seen of the image of `die` in the file of this `content`: the key for
+    /// whatever is computed from its pixels. It is `content` itself for whole frames, for which the die
+    /// does not matter.
+    #[must_use]
+    pub fn identity(self, content: &Digest, die: Option<Die>) -> Digest {
+        match self {
+            Self::Whole => *content,
+            Self::DieCrop => {
+                // An unknown die has an identity, too, under which nothing is ever kept.
+                let die = die.map_or("", Die::name);
+                let version = DIE_CROP_VERSION.as_bytes();
+                digest_parts([&content[..], b"framed", version, die.as_bytes()])
+            }
+        }
+    }
+
+    /// The die to crop an image to; `None` to take all of it.
+    ///
+    /// # Errors
+    /// The sentence why neither is possible, which names the image's file `path`: the die is needed and
+    /// not known.
+    pub(super) fn crop(self, path: &Path, die: Option<Die>) -> Result<Option<Die>, String> {
+        match (self, die) {
+            (Self::Whole, _) => Ok(None),
+            (Self::DieCrop, Some(die)) => Ok(Some(die)),
+            (Self::DieCrop, None) => Err(format!(
+                "{} cannot be cropped: its die is not known; write Die01, Die02, Die03 or Die04 into \
+                 the column lib of the data set's CSV, or take whole frames",
+                path.display()
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::digest;
+
+    #[test]
+    fn what_is_seen_is_told_apart() {
+        let (a, b) = (digest(b"a"), digest(b"b"));
+        assert_eq!(Framing::Whole.identity(&a, Some(Die::Die01)), a);
+        let mut all = vec![a, b];
+        for content in [a, b] {
+            for die in [None].into_iter().chain(Die::ALL.map(Some)) {
+                all.push(Framing::DieCrop.identity(&content, die));
+            }
+        }
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 12);
+    }
+
+    #[test]
+    fn it_has_a_word_in_a_plan() {
+        for framing in [Framing::Whole, Framing::DieCrop] {
+            let word = serde_json::Value::from(framing.name());
+            assert_eq!(serde_json::to_value(framing).expect("a word"), word);
+        }
+        assert_eq!(Framing::default(), Framing::Whole);
+    }
+
+    #[test]
+    fn an_unknown_die_is_a_sentence() {
+        let path = Path::new("a/b.png");
+        assert_eq!(Framing::Whole.crop(path, None), Ok(None));
+        let known = Some(Die::Die02);
+        assert_eq!(Framing::Whole.crop(path, known), Ok(None));
+        assert_eq!(Framing::DieCrop.crop(path, known), Ok(known));
+        let text = Framing::DieCrop.crop(path, None).expect_err("no die");
+        assert!(text.contains("a/b.png") && text.contains("lib"), "{text}");
+    }
+}

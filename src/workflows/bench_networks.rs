@@ -1,0 +1,217 @@
+//! `bench train` and `bench infer`: steps of the trainer itself, and answers of the networks, on pixels of noise
+//! at the study's size. What they cost depends neither on the pixels nor on the weights.
+
+use std::path::Path;
+use std::time::Instant;
+
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use crate::domain::{ClassId, CostMatrix, ImageId};
+use crate::inference::answers;
+use crate::jobs::{JobContext, StopReason};
+use crate::models::{Model, Precision, best_device, stack};
+use crate::training::{Example, Phase, PixelSource, Plan, TrainData, TrainError, TrainEvent, fit};
+
+use super::{Figure, WorkflowError};
+
+const MODELS: [&str; 3] = ["cnn01", "cnn02", "cnn03"];
+/// Side of the study's images, pixels.
+const SIZE: u32 = 299;
+const BATCH: usize = 32;
+const CLASSES: usize = 6;
+/// Different images; the batches draw on them again and again.
+const IMAGES: usize = 64;
+/// Looks at the clock that are not counted, and then those that are.
+const WARM_UP: usize = 4;
+const MEASURED: usize = 20;
+/// Images of an epoch of InceptionV3 on kept activations.
+const PHASE_IMAGES: usize = 320;
+const INFERENCE_BATCH: usize = 16;
+const INFERENCE_ROUNDS: usize = 4;
+
+struct Noise(Vec<Vec<u8>>);
+
+impl PixelSource for Noise {
+    fn pixels(&self, image: ImageId) -> &[u8] {
+        &self.0[image.index() % IMAGES]
+    }
+}
+
+/// Training steps of each small network, reading pixels and keeping the books included.
+pub(super) fn train(place: &Path, context: &JobContext) -> Result<Vec<Figure>, WorkflowError> {
+    let pixels = noise();
+    let mut figures = Vec::new();
+    for (done, model) in MODELS.into_iter().enumerate() {
+        if context.should_stop() {
+            return Err(WorkflowError::Cancelled);
+        }
+        let what = format!("train {model}");
+        context.report(done as u64, MODELS.len() as u64, &what);
+        let step_ms = steps(model, &pixels)?;
+        let best = step_ms.iter().copied().fold(f64::INFINITY, f64::min);
+        let figure = Figure::times(&what, step_ms);
+        let rate = |ms: f64| BATCH as f64 * 1000.0 / ms;
+        figures.push(Figure {
+            images_per_s: figure.median_ms.map(rate),
+            best_images_per_s: Some(rate(best)),
+            ..figure
+        });
+    }
+    for part in ["head", "last_30", "last_100"] {
+        if context.should_stop() {
+            return Err(WorkflowError::Cancelled);
+        }
+        let what = format!("train inception_v3 {}", part.replace('_', ""));
+        context.report(MODELS.len() as u64, MODELS.len() as u64, &what);
+        let mut rates = epochs(part, &pixels, place, context)?;
+        rates.sort_by(f64::total_cmp);
+        figures.push(Figure {
+            images_per_s: rates.get(rates.len() / 2).copied(),
+            best_images_per_s: rates.last().copied(),
+            ..Figure::count(&what, PHASE_IMAGES * rates.len())
+        });
+    }
+    Ok(figures)
+}
+
+fn noise() -> Noise {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let image = |_| {
+        let mut pixels = vec![0; (SIZE * SIZE) as usize];
+        rng.fill_bytes(&mut pixels);
+        pixels
+    };
+    Noise((0..IMAGES).map(image).collect())
+}
+
+fn example(i: usize) -> Example {
+    Example {
+        image: ImageId::from(i),
+        class: ClassId::from(i % CLASSES),
+    }
+}
+
+fn cost() -> CostMatrix {
+    let row = |a| (0..CLASSES).map(|b| f64::from(u8::from(a != b))).collect();
+    CostMatrix::try_from((0..CLASSES).map(row).collect::<Vec<_>>())
+        .expect("square, with zeros for what is right")
+}
+
+/// Images per second of whole epochs of one part of InceptionV3 on kept activations; the first is a warm-up
+/// and left out, and so is the pass that fills the cache.
+fn epochs(
+    part: &str,
+    pixels: &Noise,
+    place: &Path,
+    context: &JobContext,
+) -> Result<Vec<f64>, WorkflowError> {
+    let data = TrainData {
+        pixels,
+        classes: (0..CLASSES).map(|class| class.to_string()).collect(),
+        train: (0..PHASE_IMAGES).map(|i| example(i % IMAGES)).collect(),
+        validation: vec![example(0)],
+        test: vec![example(0)],
+        cache: Some(place.join("activations")),
+    };
+    let plan = Plan {
+        model: "inception_v3".to_owned(),
+        size: SIZE,
+        batch: BATCH,
+        epochs: 4,
+        patience: 4,
+        phases: vec![Phase::of(part)],
+        ..Plan::default()
+    };
+    let steps = PHASE_IMAGES.div_ceil(BATCH);
+    let mut rates = Vec::new();
+    // What is reported is the figure, not the training.
+    let quiet = JobContext {
+        progress: crate::jobs::ProgressCell::default(),
+        ..context.clone()
+    };
+    fit(&plan, &data, &cost(), &quiet, &mut |event| {
+        if let TrainEvent::Step {
+            step, images_per_s, ..
+        } = event
+            && step == steps
+        {
+            rates.push(images_per_s);
+        }
+    })?;
+    Ok(rates.split_off(1.min(rates.len())))
+}
+
+/// Answers of InceptionV3 from pixels that are there: in the quickest precision this processor has, and in fp32.
+pub(super) fn infer(context: &JobContext) -> Result<Vec<Figure>, WorkflowError> {
+    let pixels = noise();
+    let device = best_device();
+    let model = Model::new("inception_v3", SIZE, CLASSES, 1, device)?;
+    let mut figures = Vec::new();
+    for (what, precision) in [
+        ("infer inception_v3", Precision::fastest(device)),
+        ("infer inception_v3 fp32", Precision::Full),
+    ] {
+        let network = model.optimize_for_inference(precision);
+        let mut rates = Vec::new();
+        for round in 0..=INFERENCE_ROUNDS {
+            if context.should_stop() {
+                return Err(WorkflowError::Cancelled);
+            }
+            context.report(round as u64, INFERENCE_ROUNDS as u64, what);
+            let started = Instant::now();
+            for batch in pixels.0.chunks(INFERENCE_BATCH) {
+                let images = stack(batch.iter().map(|p| &p[..]), SIZE, device);
+                std::hint::black_box(answers(&network.forward(&images)));
+            }
+            if round > 0 {
+                rates.push(IMAGES as f64 / started.elapsed().as_secs_f64());
+            }
+        }
+        rates.sort_by(f64::total_cmp);
+        figures.push(Figure {
+            images_per_s: rates.get(rates.len() / 2).copied(),
+            best_images_per_s: rates.last().copied(),
+            ..Figure::count(what, IMAGES * rates.len())
+        });
+    }
+    Ok(figures)
+}
+
+/// Milliseconds of single steps; where they are too quick to be told one by one, of a few on average.
+fn steps(model: &str, pixels: &Noise) -> Result<Vec<f64>, TrainError> {
+    let data = TrainData {
+        pixels,
+        classes: (0..CLASSES).map(|class| class.to_string()).collect(),
+        // An epoch without end: it is stopped when enough was seen.
+        train: (0..BATCH * 10_000).map(example).collect(),
+        validation: vec![example(0)],
+        test: vec![example(0)],
+        cache: None,
+    };
+    let plan = Plan {
+        model: model.to_owned(),
+        size: SIZE,
+        batch: BATCH,
+        ..Plan::default()
+    };
+    let job = JobContext::detached();
+    let mut seen = Vec::new();
+    let ended = fit(&plan, &data, &cost(), &job, &mut |event| {
+        if let TrainEvent::Step { step, .. } = event {
+            seen.push((step, Instant::now()));
+            if seen.len() > WARM_UP + MEASURED {
+                job.control.stop(StopReason::Cancelled);
+            }
+        }
+    });
+    match ended {
+        Ok(_) | Err(TrainError::Cancelled) => {}
+        Err(error) => return Err(error),
+    }
+    let between = seen[WARM_UP..].windows(2).map(|pair| {
+        let ((from, began), (to, ended)) = (pair[0], pair[1]);
+        (ended - began).as_secs_f64() * 1000.0 / (to - from) as f64
+    });
+    Ok(between.collect())
+}

@@ -1,0 +1,81 @@
+//! Training on kept activations against training through the frozen layers. A process of its own: dropout
+//! draws from libtorch's one generator, which tests side by side would share.
+#![cfg(feature = "torch")]
+
+use driftscope::domain::{ClassId, CostMatrix, ImageId};
+use driftscope::jobs::JobContext;
+use driftscope::training::{
+    Example, Phase, PixelSource, Plan, Precision, TrainData, TrainEvent, fit,
+};
+
+const SIZE: u32 = 76;
+
+struct Pictures(Vec<Vec<u8>>);
+
+impl PixelSource for Pictures {
+    fn pixels(&self, image: ImageId) -> &[u8] {
+        &self.0[image.index()]
+    }
+}
+
+fn picture(i: usize) -> Vec<u8> {
+    let value = |p: usize| {
+        let wave = if i.is_multiple_of(2) { p % 7 } else { p % 13 };
+        ((p * 37 + i * 91) % 101 + wave * 11) as u8
+    };
+    (0..(SIZE * SIZE) as usize).map(value).collect()
+}
+
+#[test]
+fn kept_activations_give_the_losses_of_the_whole_network() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pixels = Pictures((0..80).map(picture).collect());
+    let examples: Vec<Example> = (0..80)
+        .map(|i| Example {
+            image: ImageId::from(i),
+            class: ClassId::from(i % 2),
+        })
+        .collect();
+    let data = TrainData {
+        pixels: &pixels,
+        classes: vec!["sevens".into(), "thirteens".into()],
+        train: examples[..48].to_vec(),
+        validation: examples[48..64].to_vec(),
+        test: examples[64..].to_vec(),
+        cache: Some(folder.path().to_owned()),
+    };
+    let cost = CostMatrix::try_from(vec![vec![0.0, 1.0], vec![1.0, 0.0]]).expect("square");
+    let losses = |part: &str, cache_activations| {
+        // Seven epochs of three steps each. Batches of the size that fills the cache: libtorch rounds the
+        // last bit of a convolution by it.
+        let plan = Plan {
+            model: "inception_v3".into(),
+            size: SIZE,
+            epochs: 7,
+            patience: 7,
+            batch: 16,
+            learning_rate: 1e-4,
+            precision: Precision::Fp32,
+            cache_activations,
+            phases: vec![Phase::of(part)],
+            ..Plan::default()
+        };
+        let mut used = false;
+        let fitted = fit(&plan, &data, &cost, &JobContext::detached(), &mut |event| {
+            if let TrainEvent::Phase(part) = event {
+                used = part.cache.is_some_and(|c| c.used && c.computed == 64);
+            }
+        });
+        let history = fitted.expect("trained").history;
+        let losses: Vec<[f64; 2]> = history.iter().map(|m| [m.train_loss, m.val_loss]).collect();
+        (losses, used)
+    };
+    for part in ["head", "last_30", "last_100"] {
+        let (kept, used) = losses(part, true);
+        let (whole, unused) = losses(part, false);
+        assert!(used && !unused, "{part}");
+        for (a, b) in kept.iter().flatten().zip(whole.iter().flatten()) {
+            assert!((a - b).abs() < 1e-4, "{part}: {kept:?} {whole:?}");
+        }
+    }
+}
