@@ -196,6 +196,24 @@ fn keys_typed_while_a_label_is_saved_go_to_the_images_that_follow() {
 }
 
 #[test]
+fn keys_keep_their_order_however_slow_the_disk_is() {
+    let mut window = Window::new();
+    window.press_with(Modifiers::COMMAND, Key::Num2);
+    // One or two keys a frame, some of them in the frame in which a label has just reached the disk.
+    let keys = [Key::Num0, Key::Num1, Key::Num2];
+    for image in 0..20 {
+        window.harness.key_press(keys[image % 3]);
+        if image % 4 != 1 {
+            window.harness.step();
+        }
+    }
+    window.until("twenty answers", |app| app.walk().unwrap().position() == 20);
+    for image in 0..20 {
+        assert_eq!(window.hand(image), class(image as usize % 3), "{image}");
+    }
+}
+
+#[test]
 fn labels_survive_closing_and_opening_again() {
     let mut window = Window::new();
     window.press_with(Modifiers::COMMAND, Key::Num2);

@@ -69,6 +69,8 @@ impl App {
         self.drain_workspace();
         self.drain_models();
         self.drain_submit();
+        // What was typed before goes before what is typed in this frame.
+        self.carry_out_typed();
         self.read_drops(ctx);
         self.read_keys(ctx);
         for command in self.commands.take() {
