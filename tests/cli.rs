@@ -296,6 +296,11 @@ fn damaged_images_are_named_and_the_rest_goes_on() {
             "{file}: {problems:?}"
         );
     }
+    // Nothing is ever written over the user's own files.
+    let own = root.join("bars/bars_0.png");
+    let refused = complaint(&["label", "export", text(&root), "--out", text(&own)]);
+    assert!(refused.contains("never overwritten"), "{refused}");
+    assert_eq!(fs::read(&own).unwrap(), whole);
     let run = folder.path().join("run");
     let report = json(&[
         "train",

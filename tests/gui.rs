@@ -387,7 +387,7 @@ fn a_plain_folder_is_given_classes_and_labelled_with_them() {
             .is_some_and(|s| s.classes().regular_len() == 2)
     });
     window.settle();
-    window.press_with(Modifiers::COMMAND, Key::Num2);
+    assert_eq!(window.app().view(), View::Label);
     window.press(Key::Num1);
     assert_eq!(window.hand(0), class(1));
     assert_eq!(

@@ -94,7 +94,8 @@ impl App {
             self.start_opening();
             return;
         };
-        let path = self.opening.take().unwrap_or_default().path;
+        let request = self.opening.take().unwrap_or_default();
+        let path = request.path;
         match end {
             End::Done(opened) => match self.take_in(&path, opened) {
                 Ok(workspace) => {
@@ -102,6 +103,10 @@ impl App {
                     self.start.error = None;
                     self.workspace = Some(workspace);
                     self.view = View::Browse;
+                    if !request.options.classes.is_empty() {
+                        // Classes were named in order to label with them.
+                        self.commands.send(Action::ShowLabel);
+                    }
                     self.refresh_runs();
                 }
                 Err(sentence) => self.start.error = Some(sentence),

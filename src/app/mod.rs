@@ -205,6 +205,12 @@ fn run_window(creator: eframe::AppCreator<'_>) -> Result<(), WindowError> {
         viewport,
         ..eframe::NativeOptions::default()
     };
-    eframe::run_native("driftscope", options, creator)
-        .map_err(|error| WindowError(error.to_string()))
+    eframe::run_native("driftscope", options, creator).map_err(|error| {
+        // The window library begins with the place in its own source.
+        let text = error.to_string();
+        let words = text
+            .split_once(".rs:")
+            .and_then(|(_, rest)| rest.split_once(": "));
+        WindowError(words.map_or(text.clone(), |(_, words)| words.to_owned()))
+    })
 }

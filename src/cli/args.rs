@@ -189,7 +189,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
     /// Adam's learning rate
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub learning_rate: Option<f64>,
     /// Epochs without improvement before training stops
     #[arg(long, value_name = "N")]

@@ -47,7 +47,16 @@ impl Output {
     }
 
     pub fn error(&self, error: &anyhow::Error) {
-        eprintln!("error: {error:#}");
+        // A cause that the sentence before it has quoted already is not told twice.
+        let mut told = String::new();
+        for cause in error.chain().map(ToString::to_string) {
+            if told.is_empty() {
+                told = cause;
+            } else if !told.contains(&cause) {
+                told = format!("{told}: {cause}");
+            }
+        }
+        eprintln!("error: {told}");
     }
 }
 

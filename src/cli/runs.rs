@@ -164,7 +164,12 @@ pub fn study(args: &StudyArgs, output: &Output) -> Result<()> {
             tell(&bar, &event);
         },
         &mut |name, result| match result {
-            Ok(run) => bar.line(&study_row(name, run)),
+            Ok(run) => {
+                for warning in &run.warnings {
+                    bar.line(&format!("note: {warning}"));
+                }
+                bar.line(&study_row(name, run));
+            }
             Err(error) => {
                 bar.line(&format!("{name}: no result: {error}"));
                 failed.push(json!({"preset": name, "error": error.to_string()}));
@@ -273,9 +278,15 @@ pub fn evaluate(args: &EvaluateArgs, output: &Output) -> Result<()> {
 }
 
 pub fn predict(args: &PredictArgs, output: &Output) -> Result<()> {
-    let run = workflows::resolve_run(&args.run)?;
     let project = project(&args.data, output)?;
     let snapshot = project.snapshot();
+    // The data set itself named as the run means its project's newest, wherever the project is kept.
+    let run = if args.run == args.data.path {
+        workflows::find_run(&snapshot, None)?
+    } else {
+        workflows::resolve_run(&args.run)?
+    };
+    output.say(&format!("with the run {}", run.name));
     let split = args.split.as_deref();
     let split = split.and_then(|name| Split::ALL.into_iter().find(|s| s.name() == name));
     let images = match split {

@@ -235,8 +235,12 @@ fn open_table(table: Table, root: &Path, options: &OpenOptions) -> Result<Manife
     let words = if table.has_challenge_columns() {
         ClassWords::challenge()
     } else {
-        let words = listed.iter().map(|image| image.word.as_str());
-        ClassWords::from_words(words).map_err(|classes| DatasetError::TooManyClasses {
+        // Every row counts, also one whose image is missing: the classes are not to change with it. Where
+        // rows contradict each other without end, only those count that are kept.
+        let words = columns.label.map(|label| table.cells(label));
+        let kept = || ClassWords::from_words(listed.iter().map(|image| image.word.as_str()));
+        let words = ClassWords::from_words(words.into_iter().flatten()).or_else(|_| kept());
+        words.map_err(|classes| DatasetError::TooManyClasses {
             file: table.file.clone(),
             column: columns.label.map_or_else(String::new, |l| {
                 format!("column {}", quoted(&table.header[l]))

@@ -354,10 +354,7 @@ fn normalize(name: &str, base: &Path) -> Result<String, BadName> {
     let within = Path::new(name).strip_prefix(base).ok();
     let name = within.and_then(Path::to_str).unwrap_or(name);
     let name = name.replace('\\', "/");
-    let mut letters = name.bytes();
-    let drive =
-        letters.next().is_some_and(|b| b.is_ascii_alphabetic()) && letters.next() == Some(b':');
-    if name.starts_with('/') || drive {
+    if name.starts_with('/') {
         return Err(BadName::Outside);
     }
     let parts: Vec<&str> = name
@@ -367,8 +364,13 @@ fn normalize(name: &str, base: &Path) -> Result<String, BadName> {
     if parts.contains(&"..") {
         return Err(BadName::Outside);
     }
-    if parts.is_empty() {
+    let Some(first) = parts.first() else {
         return Err(BadName::Empty);
+    };
+    // A drive letter, wherever it hid before the empty parts were dropped.
+    let mut letters = first.bytes();
+    if letters.next().is_some_and(|b| b.is_ascii_alphabetic()) && letters.next() == Some(b':') {
+        return Err(BadName::Outside);
     }
     Ok(parts.join("/"))
 }
@@ -496,6 +498,7 @@ mod tests {
             "/etc/a.png",
             r"C:\a.png",
             r"..\a.png",
+            r".\a:",
         ] {
             assert_eq!(normalize(name, base), Err(BadName::Outside), "{name}");
         }

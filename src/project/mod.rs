@@ -52,6 +52,18 @@ pub enum ProjectError {
         /// The newest this program reads.
         known: u32,
     },
+    /// Classes named anew that leave out one that labels may use.
+    #[error(
+        "the project {dir} has labels, and its class {missing:?} is not among the classes named now; name all of {had} and add what is new, or export the labels first"
+    )]
+    ClassesInUse {
+        /// The project folder.
+        dir: PathBuf,
+        /// The class left out.
+        missing: String,
+        /// The classes it had.
+        had: String,
+    },
     /// Neither the data set's folder nor the user's data folder can be written.
     #[error(
         "no project folder can be written: neither {tried}, nor a folder for application data is there; start with --project DIR"
@@ -92,11 +104,20 @@ impl Project {
         let place = locate(path, options, project_dir)?;
         let manifest = detect(&place.dataset, &place.options)?;
         let settings = place.settings;
+        let had = Settings::load(&place.dir).map_or_else(|_| Vec::new(), |s| s.source.classes);
         let labels = Store::open(
             &place.dir.join("labels.sqlite"),
             &manifest.classes,
             &user_name(),
         )?;
+        let missing = had.iter().find(|c| !settings.source.classes.contains(c));
+        if let Some(missing) = missing.filter(|_| labels.labels().next().is_some()) {
+            return Err(ProjectError::ClassesInUse {
+                dir: place.dir,
+                missing: missing.clone(),
+                had: had.join(", "),
+            });
+        }
         if matches!(labels.access(), Access::ReadWrite) {
             settings.save_if_changed(&place.dir)?;
         }

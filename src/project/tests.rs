@@ -156,6 +156,13 @@ fn a_plain_folder_keeps_the_classes_it_is_given_and_the_labels_from_before() {
     assert_eq!(again.hand_label(ImageId(1)), Some(Label::Class(ClassId(1))));
     drop(again);
 
+    // A class that labels may use is not left out in passing; a new one may come.
+    let error = Project::open(folder.path(), &with(&["good"]), None).err();
+    assert!(error.unwrap().to_string().contains("\"bent\""));
+    let more = Project::open(folder.path(), &with(&["good", "bent", "dent"]), None).unwrap();
+    assert_eq!(more.hand_label(ImageId(1)), Some(Label::Class(ClassId(1))));
+    drop(more);
+
     for names in [&["drift"][..], &["good", " "]] {
         let error = Project::open(folder.path(), &with(names), None).err();
         let error = error.unwrap().to_string();

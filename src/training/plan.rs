@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::imaging::{Augmentation, Framing};
+use crate::models::Preprocessing;
 
 /// How the imbalance of the classes is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,6 +148,9 @@ pub struct Plan {
     /// Weights to start from: a safetensors file with published names. Drawn from the seed when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
+    /// What those weights expect of the pixels, where the file does not say: `scale01`, `minus1_1`, `imagenet`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preprocessing: Option<Preprocessing>,
     /// Epochs at most, of each phase.
     pub epochs: usize,
     /// Images in one step.
@@ -210,6 +214,7 @@ impl Default for Plan {
             size: 128,
             framing: Framing::Whole,
             weights: None,
+            preprocessing: None,
             epochs: 100,
             batch: 32,
             learning_rate: 1e-3,
@@ -244,6 +249,9 @@ pub enum PlanError {
     /// Not TOML, or a key nobody knows.
     #[error("the plan is not understood: {0}")]
     Syntax(String),
+    /// A model that does not exist, or that cannot work as the plan wants it.
+    #[error("{0}")]
+    Model(String),
     /// No preset of that name.
     #[error("there is no preset {name:?}; there are {known}")]
     UnknownPreset {
@@ -330,8 +338,15 @@ impl Plan {
     /// # Errors
     /// [`PlanError`] for what is not TOML, not a key, or not a sensible value.
     pub fn from_toml(text: &str) -> Result<Self, PlanError> {
-        let plan: Self =
-            toml::from_str(text).map_err(|e| PlanError::Syntax(e.to_string().trim().to_owned()))?;
+        let plan: Self = toml::from_str(text).map_err(|e| {
+            let before = e
+                .span()
+                .map_or("", |span| &text[..span.start.min(text.len())]);
+            let line = before.matches('\n').count() + 1;
+            // The keys there are would fill a screen; docs/GUIDE.md and the presets have them.
+            let what = e.message().split(", expected one of").next();
+            PlanError::Syntax(format!("line {line}: {}", what.unwrap_or_default().trim()))
+        })?;
         plan.check()?;
         Ok(plan)
     }
@@ -376,6 +391,12 @@ impl Plan {
     pub fn check(&self) -> Result<(), PlanError> {
         if !(32..=1024).contains(&self.size) {
             return bad("size", &self.size, "between 32 and 1024 pixels");
+        }
+        let model = |e: crate::models::ModelError| PlanError::Model(e.to_string());
+        let spec = crate::models::ModelSpec::find(&self.model).map_err(model)?;
+        spec.check_size(self.size).map_err(model)?;
+        for phase in &self.phases {
+            spec.trainable_set(&phase.trainable).map_err(model)?;
         }
         if self.batch == 0 || self.batch > 4096 {
             return bad("batch", &self.batch, "between 1 and 4096 images");
@@ -654,7 +675,13 @@ mod tests {
                 "validation_share",
             ),
             ("balance = \"smote\"", "smote"),
-            ("size = ", "size"),
+            ("size = ", "line 1"),
+            ("model = \"cnn3\"", "cnn03"),
+            (
+                "[[phases]]\ntrainable = \"last_30\"",
+                "cnn03 has no trainable part",
+            ),
+            ("model = \"vit_s14\"\nsize = 100", "100 px"),
             ("label_smoothing = 1.0", "label_smoothing"),
             ("[augmentation]\nzoom = 1.5", "zoom"),
             ("[augmentation]\nflip = true", "flip"),

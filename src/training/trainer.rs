@@ -169,7 +169,7 @@ fn start(plan: &Plan, classes: usize) -> Result<(Model, Option<String>), TrainEr
     let mut model = Model::new(&plan.model, plan.size, classes, plan.seed, best_device())?;
     let mut report = None;
     if let Some(file) = &plan.weights {
-        let loaded = model.load_pretrained(Path::new(file), None)?;
+        let loaded = model.load_pretrained(Path::new(file), plan.preprocessing)?;
         report = Some(format!("{file}: {loaded}"));
     }
     Ok((model, report))

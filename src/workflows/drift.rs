@@ -14,6 +14,7 @@ use crate::inference::EmbeddedImage;
 use crate::jobs::JobContext;
 use crate::project::Snapshot;
 
+use super::export::refuse_own_files;
 use super::{
     Unreadable, WorkflowError,
     embed::{embed, write_csv},
@@ -353,6 +354,7 @@ pub fn save_ranking(
     result: &DriftResult,
     out: &Path,
 ) -> Result<(), WorkflowError> {
+    refuse_own_files(&snapshot.manifest, out)?;
     let header = ["filename", "probability", "anomaly", "label"].map(str::to_owned);
     let rows = result.scores.iter().map(|score| {
         let label = snapshot.hand[score.image.index()];

@@ -9,6 +9,7 @@ use crate::jobs::JobContext;
 use crate::project::Snapshot;
 use crate::storage::{Digest, StorageError, atomic_write};
 
+use super::export::refuse_own_files;
 use super::{
     RunSummary, Unreadable, WorkflowError, contents,
     run::{load_run, open_embedder},
@@ -125,6 +126,7 @@ pub fn write_predictions(
     out: &Path,
 ) -> Result<(), WorkflowError> {
     let manifest = &snapshot.manifest;
+    refuse_own_files(manifest, out)?;
     let mut header = vec!["filename".to_owned(), "predicted".to_owned()];
     header.extend((0..manifest.classes.regular_len()).map(|c| format!("p_{c}")));
     let mut rows: Vec<&(ImageId, Prediction)> = predictions.iter().collect();

@@ -104,6 +104,12 @@ pub enum WorkflowError {
         /// The data set's.
         classes: String,
     },
+    /// An output that would overwrite what the data set is read from.
+    #[error("{path} belongs to the data set and is never overwritten; name another file")]
+    OwnFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// Nothing to work on.
     #[error("{0}")]
     NothingToDo(String),

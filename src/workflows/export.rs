@@ -1,7 +1,9 @@
 //! Labels from and to CSV.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::dataset::{Layout, Manifest};
 use crate::domain::{ClassId, ImageId};
 use crate::labels::csv::{self, ImageKeys, ImportProblem, LeftOut, StudyRow};
 use crate::project::Project;
@@ -77,6 +79,7 @@ pub fn export_labels(
     predicted: &dyn Fn(ImageId) -> Option<ClassId>,
 ) -> Result<ExportSummary, WorkflowError> {
     let manifest = &project.manifest;
+    refuse_own_files(manifest, file)?;
     let classes = &manifest.classes;
     let decision = |key: &str| project.labels.decision(key);
     let (bytes, labels, left_out) = match format {
@@ -128,4 +131,26 @@ fn image_keys(project: &Project) -> ImageKeys {
             .iter()
             .map(|image| image.key.as_str()),
     )
+}
+/// Refuses to write over what the data set is read from: its images, its CSV, the challenge's tables.
+pub(super) fn refuse_own_files(manifest: &Manifest, out: &Path) -> Result<(), WorkflowError> {
+    // What does not exist yet overwrites nothing.
+    let Ok(real) = fs::canonicalize(out) else {
+        return Ok(());
+    };
+    let same = |path: &Path| fs::canonicalize(path).is_ok_and(|path| path == real);
+    let name = real.file_name().unwrap_or_default().to_string_lossy();
+    let of_challenge = name.starts_with("Y_") || name == "win_and_lib.csv" || name == "truth.csv";
+    let inside = fs::canonicalize(&manifest.root).is_ok_and(|root| real.starts_with(root));
+    let table = match &manifest.layout {
+        Layout::Csv { file } => same(file),
+        _ => false,
+    };
+    let image = || manifest.images.iter().any(|image| same(&image.path));
+    if table || inside && (of_challenge || image()) {
+        return Err(WorkflowError::OwnFile {
+            path: out.to_owned(),
+        });
+    }
+    Ok(())
 }

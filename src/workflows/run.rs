@@ -156,7 +156,12 @@ pub fn resolve_run(path: &Path) -> Result<RunSummary, WorkflowError> {
             return Ok(run);
         }
     }
-    Err(no_run(path, format!("no {RUN} in it")))
+    let what = if path.exists() {
+        format!("no {RUN} in it")
+    } else {
+        "it does not exist".to_owned()
+    };
+    Err(no_run(path, what))
 }
 
 /// The run to use for a project: the one named, or else the newest.

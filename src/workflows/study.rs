@@ -30,6 +30,12 @@ pub struct StudyRequest {
 /// # Errors
 /// [`WorkflowError::Plan`] for a preset that does not exist, or a plan that makes no sense.
 pub fn study_plans(request: &StudyRequest) -> Result<Vec<(String, Plan)>, WorkflowError> {
+    if let Some(folder) = request.weights.as_ref().filter(|f| !f.is_dir()) {
+        return Err(WorkflowError::NothingToDo(format!(
+            "{} is no folder; put pretrained weights there as <model>.safetensors, or leave --weights out",
+            folder.display()
+        )));
+    }
     let names: Vec<String> = match request.presets.as_slice() {
         [] => preset_names().into_iter().map(str::to_owned).collect(),
         some => some.to_vec(),
@@ -119,5 +125,11 @@ mod tests {
             ..StudyRequest::default()
         };
         assert!(study_plans(&wrong).is_err());
+        let nowhere = StudyRequest {
+            weights: Some(folder.path().join("none")),
+            ..StudyRequest::default()
+        };
+        let error = study_plans(&nowhere).expect_err("no folder").to_string();
+        assert!(error.contains("none is no folder"), "{error}");
     }
 }

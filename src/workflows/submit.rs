@@ -7,6 +7,7 @@ use crate::drift::gate;
 use crate::jobs::JobContext;
 use crate::project::Snapshot;
 
+use super::export::refuse_own_files;
 use super::{
     WorkflowError,
     drift::{drift_labels, prepare_drift},
@@ -53,6 +54,7 @@ pub fn submit(
     context: &JobContext,
 ) -> Result<SubmitSummary, WorkflowError> {
     let manifest = &snapshot.manifest;
+    refuse_own_files(manifest, &request.out)?;
     let incoming = snapshot.in_split(Split::Incoming);
     if incoming.is_empty() {
         return Err(WorkflowError::NothingToDo(

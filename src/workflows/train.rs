@@ -284,9 +284,11 @@ fn data_warnings(
                 "{class} has no training image: it is never answered"
             ));
         } else if test > 0 && test < FEW_TEST_IMAGES {
+            // From all right to one missed, F1 falls from 1 to 2(n-1) / (2n-1).
+            let plural = if test == 1 { "" } else { "s" };
             warnings.push(format!(
-                "{class} has {test} test images: one mistake moves its F1 by about {:.2}",
-                1.0 / test as f64
+                "{class} has {test} test image{plural}: one mistake moves its F1 by about {:.2}",
+                1.0 / (2.0 * test as f64 - 1.0)
             ));
         }
     }

@@ -14,6 +14,7 @@ use crate::app::widgets::tile::{TileLook, tile};
 use crate::app::widgets::{
     badge, chip, empty_state, icon_button, key_cap, primary_button, section, swatch,
 };
+use crate::dataset::Layout;
 use crate::domain::{ClassId, ImageId, Label};
 use crate::queue::Strategy;
 use crate::workflows::{OpenOptions, OpenRequest};
@@ -421,13 +422,18 @@ fn name_classes(ui: &mut Ui, cx: &ViewContext<'_>, names: &mut String) {
     ui.add_space(4.0);
     let button = ui.add_enabled(!classes.is_empty(), egui::Button::new("Use these classes"));
     if (button.clicked() || entered) && !classes.is_empty() {
+        let manifest = cx.session.manifest();
+        let path = match &manifest.layout {
+            Layout::Csv { file } => file,
+            _ => &manifest.root,
+        };
         cx.commands.send(Command::Open(OpenRequest {
-            path: cx.session.snapshot.dir.clone(),
+            path: path.clone(),
             options: OpenOptions {
                 classes,
                 ..OpenOptions::default()
             },
-            project_dir: None,
+            project_dir: Some(cx.session.snapshot.dir.clone()),
         }));
     }
     ui.add_space(8.0);
