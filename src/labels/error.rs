@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi::SQLITE_IOERR_SHMSIZE};
 
 /// Why labels could not be read or saved. A label that was acknowledged before is safe in every case.
 #[derive(Debug, thiserror::Error)]
@@ -13,10 +13,10 @@ pub enum LabelError {
         /// Why, and what to do.
         reason: String,
     },
-    /// No room for the label.
+    /// No room for the change.
     #[error(
-        "the disk with {} is full: this label was not saved, all earlier ones are; \
-         free some space, then label the image again",
+        "the disk with {} is full: the last change was not saved, all earlier ones are; \
+         free some space, then try again",
         path.display()
     )]
     DiskFull {
@@ -129,6 +129,12 @@ impl LabelError {
         let path = path.to_owned();
         match source.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::DiskFull { path },
+            // The log's shared memory could not grow: what a full disk looks like on opening.
+            Some(ErrorCode::SystemIoFailure)
+                if source.sqlite_error().map(|e| e.extended_code) == Some(SQLITE_IOERR_SHMSIZE) =>
+            {
+                Self::DiskFull { path }
+            }
             Some(ErrorCode::SystemIoFailure) => Self::Disk { path, source },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path },
             Some(ErrorCode::DatabaseCorrupt) => Self::Damaged {

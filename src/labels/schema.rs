@@ -77,13 +77,17 @@ pub(super) fn open_writable(path: &Path) -> Result<Connection, LabelError> {
     Ok(conn)
 }
 
-/// Opens the file without ever writing to it: while another process has it open, or in a
-/// write-protected place. An empty store where there is no file yet.
+/// Opens the file without ever writing to it: while another process has it open, in a
+/// write-protected place, or on a full disk. An empty store where there is no file yet.
 pub(super) fn open_readable(path: &Path) -> Result<Connection, LabelError> {
     let of = |error| LabelError::of(path, error);
     let conn = if path.exists() {
         match read_only(path, path) {
-            Err(LabelError::CannotOpen { .. } | LabelError::ReadOnly { .. }) if path.is_file() => {
+            Err(
+                LabelError::CannotOpen { .. }
+                | LabelError::ReadOnly { .. }
+                | LabelError::DiskFull { .. },
+            ) if path.is_file() => {
                 // SQLite wants to create its shared-memory file beside a WAL database, even to
                 // read. `immutable` does without, but would overlook labels still in the log.
                 let log = beside(path, "-wal");

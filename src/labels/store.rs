@@ -89,7 +89,8 @@ impl Store {
     /// Opens `path`, normally `labels.sqlite` in the project folder, and creates it where it is
     /// missing. `who` signs the labels given from now on.
     ///
-    /// Where another process has the store open, or the place is write-protected, it opens read-only;
+    /// Where another process has the store open, the place is write-protected, or the disk is full, it
+    /// opens read-only;
     /// [`Self::access`] says so.
     ///
     /// # Errors
@@ -106,18 +107,7 @@ impl Store {
             });
         }
         let (conn, access, lock) = match lock::acquire(&path.with_extension("lock"), who) {
-            Lock::Held(file) => {
-                let conn = schema::open_writable(path)?;
-                let protected = conn
-                    .is_readonly(MAIN_DB)
-                    .map_err(|error| LabelError::of(path, error))?;
-                if protected {
-                    let reason = "the file is write-protected: check the rights on it".to_owned();
-                    (conn, Access::ReadOnly { reason }, None)
-                } else {
-                    (conn, Access::ReadWrite, Some(file))
-                }
-            }
+            Lock::Held(file) => Self::open_held(path, file)?,
             Lock::Denied(reason) => {
                 let conn = schema::open_readable(path)?;
                 (conn, Access::ReadOnly { reason }, None)
@@ -134,6 +124,35 @@ impl Store {
         };
         store.refresh()?;
         Ok(store)
+    }
+
+    /// Opens the file whose lock is `held`; for reading only where it is write-protected, or where there
+    /// are labels and no room for another.
+    fn open_held(
+        path: &Path,
+        held: File,
+    ) -> Result<(Connection, Access, Option<File>), LabelError> {
+        let reason = match schema::open_writable(path) {
+            Ok(conn) => {
+                let protected = conn
+                    .is_readonly(MAIN_DB)
+                    .map_err(|error| LabelError::of(path, error))?;
+                if !protected {
+                    return Ok((conn, Access::ReadWrite, Some(held)));
+                }
+                "the file is write-protected: check the rights on it"
+            }
+            Err(LabelError::DiskFull { .. }) if path.is_file() => {
+                "the disk is full: free some space, then reopen the project"
+            }
+            Err(error) => return Err(error),
+        };
+        let reason = reason.to_owned();
+        Ok((
+            schema::open_readable(path)?,
+            Access::ReadOnly { reason },
+            None,
+        ))
     }
 
     /// Whether labels can be given, and if not, why.
