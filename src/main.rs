@@ -14,12 +14,12 @@ fn main() -> ExitCode {
 
 #[cfg(feature = "gui")]
 fn open_window(request: Option<OpenRequest>) -> anyhow::Result<()> {
-    Ok(driftscope::app::run(request)?)
+    Ok(driftscope::app::run(request.as_ref())?)
 }
 
 #[cfg(feature = "gui")]
 fn measure_window(request: OpenRequest) -> anyhow::Result<Vec<Figure>> {
-    Ok(driftscope::app::measure(request)?)
+    Ok(driftscope::app::measure(&request)?)
 }
 
 #[cfg(not(feature = "gui"))]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::{App, WindowError, command::Command, run_window};
+use super::{App, WindowError, command::Command, window};
 use crate::workflows::{Figure, OpenRequest};
 
 /// Frames painted while scrolling.
@@ -21,24 +21,23 @@ const GIVE_UP: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 /// [`WindowError`] where there is no display, or the gallery never came.
-pub fn measure(request: OpenRequest) -> Result<Vec<Figure>, WindowError> {
+pub fn measure(request: &OpenRequest) -> Result<Vec<Figure>, WindowError> {
     let figures = Arc::new(Mutex::new(Vec::new()));
-    let result = figures.clone();
     let started = Instant::now();
-    run_window(Box::new(move |creation| {
+    window::run(&|creation| {
         // No settings file: what the user has set up is neither read nor changed.
         let app = App::new(&creation.egui_ctx, None);
-        app.commands.send(Command::Open(request));
-        Ok(Box::new(Measured {
+        app.commands.send(Command::Open(request.clone()));
+        Box::new(Measured {
             app,
             started,
             last: None,
             intervals: Vec::new(),
             busy: Vec::new(),
             empty: 0,
-            figures: result,
-        }))
-    }))?;
+            figures: figures.clone(),
+        })
+    })?;
     let figures = figures.lock().clone();
     if figures.is_empty() {
         return Err(WindowError(
@@ -142,7 +141,7 @@ impl eframe::App for Measured {
         eframe::App::ui(&mut self.app, ui, frame);
     }
 
-    fn on_exit(&mut self) {
-        eframe::App::on_exit(&mut self.app);
+    fn on_exit(&mut self, gl: Option<&eframe::glow::Context>) {
+        eframe::App::on_exit(&mut self.app, gl);
     }
 }

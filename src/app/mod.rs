@@ -26,9 +26,11 @@ mod ui;
 pub mod views;
 pub mod walk;
 pub mod widgets;
+mod window;
 mod workspace;
 
 pub use self::measure::measure;
+pub use self::window::WindowError;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -168,49 +170,21 @@ impl eframe::App for App {
         self.paint(ui);
     }
 
-    fn on_exit(&mut self) {
+    fn on_exit(&mut self, _: Option<&eframe::glow::Context>) {
         self.finish();
     }
 }
-
-/// Why there is no window.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the window cannot be opened ({0}); Driftscope needs a display and a graphics driver for Vulkan, \
-     Metal, DirectX 12 or OpenGL. The command line works without: driftscope --help"
-)]
-pub struct WindowError(String);
 
 /// Opens the window, with the data set of `request` if there is one, and returns when it is closed.
 ///
 /// # Errors
 /// [`WindowError`] where there is no display, or no way to draw on it.
-pub fn run(request: Option<OpenRequest>) -> Result<(), WindowError> {
-    run_window(Box::new(|creation| {
+pub fn run(request: Option<&OpenRequest>) -> Result<(), WindowError> {
+    window::run(&|creation| {
         let app = App::new(&creation.egui_ctx, Settings::default_path());
         if let Some(request) = request {
-            app.commands.send(Command::Open(request));
+            app.commands.send(Command::Open(request.clone()));
         }
-        Ok(Box::new(app))
-    }))
-}
-
-fn run_window(creator: eframe::AppCreator<'_>) -> Result<(), WindowError> {
-    let viewport = egui::ViewportBuilder::default()
-        .with_title("Driftscope")
-        .with_app_id("driftscope")
-        .with_inner_size([1440.0, 900.0])
-        .with_min_inner_size([640.0, 420.0]);
-    let options = eframe::NativeOptions {
-        viewport,
-        ..eframe::NativeOptions::default()
-    };
-    eframe::run_native("driftscope", options, creator).map_err(|error| {
-        // The window library begins with the place in its own source.
-        let text = error.to_string();
-        let words = text
-            .split_once(".rs:")
-            .and_then(|(_, rest)| rest.split_once(": "));
-        WindowError(words.map_or(text.clone(), |(_, words)| words.to_owned()))
+        Box::new(app)
     })
 }

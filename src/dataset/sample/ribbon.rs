@@ -129,7 +129,7 @@ impl Ribbon {
                 let mut t = after + dice.between(-2.0, 6.0);
                 for _ in 0..2 {
                     let width = dice.between(13.0, 26.0);
-                    let dark = dice.between(0.8, 1.0) * (1.0 - 0.25 * faint);
+                    let dark = dice.between(0.8, 1.0) * (1.0 - 0.33 * faint);
                     band(
                         t,
                         t + width,
@@ -144,7 +144,7 @@ impl Ribbon {
                         t,
                         far,
                         (6.0, dice.between(20.0, 60.0)),
-                        dice.between(0.3, 0.9) * (1.0 - 0.25 * faint),
+                        dice.between(0.3, 0.9) * (1.0 - 0.33 * faint),
                     );
                 }
             }
@@ -200,7 +200,7 @@ impl Ribbon {
             && self.burnt(strength, e, t)
         {
             // A shade below the crown's own white: to be seen by who looks for it.
-            return Some((170.0 + 70.0 * noise) as u8);
+            return Some((132.0 + 92.0 * noise) as u8);
         }
         // Band edges waver across the ribbon and dissolve into grain.
         let waver = 2.6 * wave(e * 0.03, self.seed ^ 0xA1)
@@ -223,9 +223,9 @@ impl Ribbon {
     fn burnt(&self, strength: f32, e: f32, t: f32) -> bool {
         let behind = t - self.feet[1].1;
         let share = if behind > 4.0 {
-            0.24 * strength * ease((220.0 - behind) / 80.0)
+            0.27 * strength * ease((220.0 - behind) / 80.0)
         } else {
-            0.16 * strength
+            0.17 * strength
         };
         let drift = 4.0 * wave(t * 0.02, self.seed ^ 0xB1);
         let pitch = (e + drift) / 27.0;
