@@ -292,6 +292,7 @@ fn run(name: &str, created: &str, model: &str, seed: u64) -> RunSummary {
         report: report(seed),
         warnings: Vec::new(),
         labels: Vec::new(),
+        bf16_agreement: None,
     }
 }
 

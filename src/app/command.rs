@@ -533,6 +533,8 @@ pub enum Command {
     Open(OpenRequest),
     /// A file dialog was answered.
     Picked(Pick, PathBuf),
+    /// A file dialog was asked for, and this system has none to show.
+    NoDialog,
     /// Give these images a label, or take it away: one step of undo. They stay where they are.
     GiveLabel {
         /// Which.

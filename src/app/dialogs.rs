@@ -6,14 +6,18 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake as TaskWake, Waker};
 use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use super::command::{Command, CommandSender, Pick};
 use crate::jobs::Wake;
 
+/// Sooner than anyone can read a dialog and close it.
+const AT_ONCE: Duration = Duration::from_millis(250);
+
 type Answer = Pin<Box<dyn Future<Output = Option<rfd::FileHandle>> + Send>>;
 
 /// Opens the dialog for `pick`, starting in `folder`. A dialog that is closed without an answer sends
-/// nothing.
+/// nothing; where the system has none, [`Command::NoDialog`] says so.
 ///
 /// # Errors
 /// When the operating system gives no thread.
@@ -52,10 +56,14 @@ pub fn ask(
     thread::Builder::new()
         .name("file dialog".to_owned())
         .spawn(move || {
-            if let Some(file) = block_on(answer) {
-                commands.send(Command::Picked(pick, file.path().to_owned()));
-                wake();
+            let asked = Instant::now();
+            match block_on(answer) {
+                Some(file) => commands.send(Command::Picked(pick, file.path().to_owned())),
+                // The library tells a dialog that never came and one that was closed apart by nothing else.
+                None if asked.elapsed() < AT_ONCE => commands.send(Command::NoDialog),
+                None => return,
             }
+            wake();
         })?;
     Ok(())
 }

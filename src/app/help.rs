@@ -7,8 +7,9 @@ use super::keymap::Keymap;
 use super::theme::{self, Palette};
 use super::widgets::{key_cap, section};
 
-/// Paints the sheet; false once it is to be closed.
-pub fn ui(ctx: &egui::Context, palette: &Palette, keys: &Keymap) -> bool {
+/// Paints the sheet; false once it is to be closed. The digit keys are named after `classes`, as far as
+/// there are any.
+pub fn ui(ctx: &egui::Context, palette: &Palette, keys: &Keymap, classes: &[String]) -> bool {
     let room = ctx.content_rect();
     let close =
         ctx.input(|i| i.key_pressed(egui::Key::Escape) || i.key_pressed(egui::Key::Questionmark));
@@ -20,6 +21,7 @@ pub fn ui(ctx: &egui::Context, palette: &Palette, keys: &Keymap) -> bool {
                 ui.set_width((room.width() - 80.0).clamp(60.0, 940.0));
                 ui.horizontal(|ui| {
                     ui.label(RichText::new("Keys and commands").font(theme::semibold(16.0)));
+                    ui.add_space(24.0);
                     ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
                         key_cap(ui, palette, "Esc");
                         ui.weak("closes · keys can be changed under [keys] in the settings file");
@@ -40,7 +42,7 @@ pub fn ui(ctx: &egui::Context, palette: &Palette, keys: &Keymap) -> bool {
                     ui.columns(columns.len(), |uis| {
                         for (ui, groups) in uis.iter_mut().zip(columns) {
                             for group in groups {
-                                group_ui(ui, palette, keys, *group);
+                                group_ui(ui, palette, keys, *group, classes);
                             }
                         }
                     });
@@ -54,13 +56,15 @@ pub fn ui(ctx: &egui::Context, palette: &Palette, keys: &Keymap) -> bool {
     !close && !outside
 }
 
-fn group_ui(ui: &mut Ui, palette: &Palette, keys: &Keymap, group: Group) {
+fn group_ui(ui: &mut Ui, palette: &Palette, keys: &Keymap, group: Group, classes: &[String]) {
     section(ui, palette, group.name());
     ui.add_space(2.0);
     for row in Action::TABLE.iter().filter(|row| row.group == group) {
         ui.horizontal(|ui| {
             ui.spacing_mut().item_spacing.x = 4.0;
-            ui.add(egui::Label::new(row.text).truncate());
+            let class = row.action.digit().and_then(|digit| classes.get(digit));
+            let text = class.map_or_else(|| row.text.to_owned(), |name| format!("Label: {name}"));
+            ui.add(egui::Label::new(text).truncate());
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
                 for key in keys.of(row.action).iter().rev() {
                     key_cap(ui, palette, &key.to_string());

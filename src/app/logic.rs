@@ -325,6 +325,13 @@ impl App {
             Command::Act(action) => self.act(action),
             Command::Open(request) => self.open(request),
             Command::Picked(pick, path) => self.picked(pick, path),
+            Command::NoDialog => self.toasts.add(
+                Level::Error,
+                "This system shows no file dialog: neither a desktop portal nor zenity answers. Drop the \
+                 folder or file on this window, or use the command line: driftscope open PATH, \
+                 driftscope label import|export, driftscope submit."
+                    .to_owned(),
+            ),
             Command::GiveLabel {
                 images,
                 label,

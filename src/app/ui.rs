@@ -160,7 +160,11 @@ impl App {
             self.finder = None;
         }
         if self.help {
-            self.help = help::ui(&ctx, palette, &self.keymap);
+            let classes = match &self.workspace {
+                Some(w) if !now.drift_mode => w.session.classes().names(),
+                _ => Vec::new(),
+            };
+            self.help = help::ui(&ctx, palette, &self.keymap, &classes);
         }
         if ctx.input(|i| !i.raw.hovered_files.is_empty()) {
             drop_hint(&ctx, palette);

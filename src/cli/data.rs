@@ -72,24 +72,22 @@ pub fn info(args: &DataArgs, output: &Output) -> Result<()> {
     let bar = Bar::new();
     let info = workflows::info(&project, &bar.context)?;
     drop(bar);
-    let list = |counts: &std::collections::BTreeMap<String, usize>| {
-        let pairs: Vec<String> = counts.iter().map(|(k, n)| format!("{k} {n}")).collect();
-        pairs.join(" · ")
-    };
-    output.say(&format!("classes   {}", list(&info.classes)));
-    let splits: Vec<String> = info
-        .splits
-        .iter()
-        .map(|(s, n)| format!("{s} {n}"))
-        .collect();
-    output.say(&format!("splits    {}", splits.join(" · ")));
+    output.say(&format!(
+        "classes   {}",
+        list(info.classes.iter().map(|(name, n)| (name, *n)))
+    ));
+    let splits = info.splits.iter().map(|(name, n)| (name, *n));
+    output.say(&format!("splits    {}", list(splits)));
     for (name, counts) in [
         ("libs", &info.libs),
         ("windows", &info.windows),
         ("sizes", &info.sizes),
     ] {
         if !counts.is_empty() {
-            output.say(&format!("{name:9} {}", list(counts)));
+            output.say(&format!(
+                "{name:9} {}",
+                list(counts.iter().map(|(name, n)| (name, *n)))
+            ));
         }
     }
     output.say(&format!("labelled by hand {}", info.hand_labels));
@@ -192,4 +190,10 @@ pub fn bench(
         }
     }
     Ok(())
+}
+
+/// `GOOD 12 · Missing 60`
+fn list<N: std::fmt::Display>(counts: impl Iterator<Item = (N, usize)>) -> String {
+    let pairs: Vec<String> = counts.map(|(name, n)| format!("{name} {n}")).collect();
+    pairs.join(" · ")
 }

@@ -49,11 +49,17 @@ pub fn main(window: &Window) -> ExitCode {
 
 fn dispatch(command: Command, output: &Output, window: &Window) -> anyhow::Result<()> {
     match command {
-        Command::Open(args) => (window.open)(args.path.map(|path| OpenRequest {
-            path,
-            options: args.how.options(),
-            project_dir: args.how.project,
-        })),
+        Command::Open(args) => {
+            // Told here rather than in a window that has nothing to show.
+            if let Some(path) = args.path.as_ref().filter(|path| !path.exists()) {
+                anyhow::bail!("{} does not exist; check the spelling", path.display());
+            }
+            (window.open)(args.path.map(|path| OpenRequest {
+                path,
+                options: args.how.options(),
+                project_dir: args.how.project,
+            }))
+        }
         Command::Sample(args) => data::sample(&args, output),
         Command::Info(args) => data::info(&args, output),
         Command::Label(args) => data::label(args, output),

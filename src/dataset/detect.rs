@@ -53,7 +53,8 @@ pub fn detect(path: &Path, options: &OpenOptions) -> Result<Manifest, DatasetErr
 fn name_classes(manifest: &mut Manifest, names: &[String]) -> Result<(), DatasetError> {
     let chosen = ClassSet::from_labels(names.iter().map(|name| name.trim()));
     let few_enough = chosen.regular_len() < 254;
-    if chosen.regular_len() == 0 || !few_enough || names.iter().any(|n| is_unlabelled(n)) {
+    let repeated = chosen.regular_len() < names.len();
+    if repeated || names.is_empty() || !few_enough || names.iter().any(|n| is_unlabelled(n)) {
         return Err(DatasetError::ClassNames {
             names: names.to_vec(),
         });

@@ -51,7 +51,7 @@ pub enum DatasetError {
     },
     /// No column that names files.
     #[error(
-        "{} has no column of file names; its columns are {}. Name that column \"filename\", or say which one it is",
+        "{} has no column of file names; its columns are {}. Name that column \"filename\", or say which one it is with --filename-column",
         .file.display(), columns_found(.columns)
     )]
     NoFilenameColumn {

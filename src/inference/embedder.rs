@@ -5,12 +5,12 @@ use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 use crate::domain::Prediction;
-use crate::models::{Model, stack};
+use crate::models::{InferenceModel, Model, Precision, stack};
 use crate::storage::{Digest, RecordFile, StorageError, digest_parts, hex};
 
 /// A model that remembers what it has seen.
 pub struct Embedder {
-    model: Model,
+    model: InferenceModel,
     weights: Digest,
     cache: RecordFile,
 }
@@ -42,16 +42,26 @@ impl EmbeddedImage {
 }
 
 impl Embedder {
-    /// Wraps `model`, whose weights file has the digest `weights`, with a cache in `folder`.
+    /// Copies `model`, whose weights file has the digest `weights`, to run it in `precision`, with a cache
+    /// in `folder`. What other precisions answered is kept apart.
     ///
     /// # Errors
     /// [`StorageError`] when an existing cache cannot be read.
-    pub fn new(model: Model, weights: Digest, folder: &Path) -> Result<Self, StorageError> {
-        let name = format!("embeddings-{}", &hex(&weights)[..16]);
+    pub fn new(
+        model: &Model,
+        weights: Digest,
+        precision: Precision,
+        folder: &Path,
+    ) -> Result<Self, StorageError> {
+        let rounded = match precision {
+            Precision::Full => "",
+            Precision::BFloat16 => "-bf16",
+        };
+        let name = format!("embeddings-{}{rounded}", &hex(&weights)[..16]);
         let floats = model.embedding_dim() + model.classes;
         let cache = RecordFile::open(folder, &name, floats * 4)?;
         Ok(Self {
-            model,
+            model: model.optimize_for_inference(precision),
             weights,
             cache,
         })
@@ -84,14 +94,11 @@ impl Embedder {
     /// # Errors
     /// [`StorageError`] when the cache cannot grow, e.g. because the disk is full.
     pub fn run(&mut self, batch: &[(Digest, &[u8])]) -> Result<Vec<EmbeddedImage>, StorageError> {
-        let device = self.model.variables.device();
-        let (embeddings, logits) = tch::no_grad(|| {
-            let pixels = batch.iter().map(|(_, pixels)| *pixels);
-            let images = stack(pixels, self.model.size, device);
-            let embeddings = self.model.embed(&images, false);
-            let logits = self.model.head(&embeddings, false);
-            (floats(&embeddings), floats(&logits))
-        });
+        let pixels = batch.iter().map(|(_, pixels)| *pixels);
+        let images = stack(pixels, self.model.size, self.model.device);
+        let embeddings = self.model.embed(&images);
+        let logits = floats(&self.model.head(&embeddings));
+        let embeddings = floats(&embeddings);
         let dim = self.model.embedding_dim();
         let rows: Vec<EmbeddedImage> = embeddings
             .chunks(dim)
@@ -128,7 +135,7 @@ pub fn answers(logits: &Tensor) -> Vec<f32> {
     floats(logits)
 }
 
-fn floats(tensor: &Tensor) -> Vec<f32> {
+pub(super) fn floats(tensor: &Tensor) -> Vec<f32> {
     let tensor = tensor.to_device(Device::Cpu).to_kind(Kind::Float);
     Vec::try_from(tensor.contiguous().view([-1])).expect("fp32 values")
 }
@@ -143,7 +150,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let embedder = |weights: &[u8], seed| {
             let model = Model::new("cnn03", 32, 4, seed, Device::Cpu).expect("built");
-            Embedder::new(model, digest(weights), folder.path()).expect("opened")
+            Embedder::new(&model, digest(weights), Precision::Full, folder.path()).expect("opened")
         };
         let pixels = vec![100; 32 * 32];
         let content = digest(b"image");
@@ -162,8 +169,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let model = || Model::new("cnn02", 32, 4, 5, Device::Cpu).expect("built");
         let (a, b) = (vec![10; 32 * 32], vec![200; 32 * 32]);
-        let mut alone = Embedder::new(model(), digest(b"1"), folder.path()).expect("opened");
-        let mut together = Embedder::new(model(), digest(b"2"), folder.path()).expect("opened");
+        let embedder = |weights: &[u8]| {
+            let weights = digest(weights);
+            Embedder::new(&model(), weights, Precision::Full, folder.path()).expect("opened")
+        };
+        let (mut alone, mut together) = (embedder(b"1"), embedder(b"2"));
         let one = alone.run(&[(digest(b"a"), &a)]).expect("run");
         let two = together
             .run(&[(digest(b"b"), &b), (digest(b"a"), &a)])

@@ -1,5 +1,7 @@
 //! Running a trained network: predictions and embeddings, cached for each (weights, image, size).
 
+mod agreement;
 mod embedder;
 
+pub use agreement::Agreement;
 pub use embedder::{EmbeddedImage, Embedder, answers};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::dataset::{
     Layout, Problem, ProblemKind, ProblemSummary, integrity::content_duplicates, summarize,
@@ -24,7 +24,8 @@ pub struct Info {
     /// Images listed.
     pub images: usize,
     /// Images of each class by the files' labels, drift included, in class order.
-    pub classes: BTreeMap<String, usize>,
+    #[serde(serialize_with = "as_map")]
+    pub classes: Vec<(String, usize)>,
     /// Images of each split.
     pub splits: BTreeMap<&'static str, usize>,
     /// Images without a label in the files, or labelled drift.
@@ -43,6 +44,10 @@ pub struct Info {
     pub problems: Vec<Problem>,
     /// The same by kind.
     pub problem_summary: Vec<ProblemSummary>,
+}
+
+fn as_map<S: Serializer>(counts: &[(String, usize)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(counts.iter().map(|(name, count)| (name, count)))
 }
 
 /// Looks at every image and reports.

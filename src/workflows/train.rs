@@ -13,6 +13,7 @@ use crate::dataset::{
 };
 use crate::domain::{ClassId, ImageId, Prediction, Split};
 use crate::imaging::{Die, PixelCache};
+use crate::inference::Agreement;
 use crate::jobs::JobContext;
 use crate::models::set_threads;
 use crate::project::Snapshot;
@@ -29,6 +30,8 @@ use super::{
 
 /// Below this many test images a class's F1 moves by whole steps with each of them.
 const FEW_TEST_IMAGES: usize = 10;
+/// Validation images on which bf16 is compared with fp32, at most.
+const COMPARED: usize = 400;
 
 /// What to train and where to keep it.
 #[derive(Clone, Debug)]
@@ -315,6 +318,8 @@ fn write_run(
     created: &jiff::Zoned,
 ) -> Result<(), WorkflowError> {
     let manifest = &snapshot.manifest;
+    let compared = data.validation.iter().take(COMPARED);
+    let compared: Vec<&[u8]> = compared.map(|e| data.pixels.pixels(e.image)).collect();
     let weights_digest = fitted.model.save(&dir.join(MODEL))?;
 
     let mut header: Vec<String> = ["filename", "split", "label", "predicted"]
@@ -365,6 +370,7 @@ fn write_run(
         weights: fitted.weights.clone(),
         temperature: fitted.temperature,
         log_prior: fitted.log_prior.clone(),
+        bf16_agreement: Agreement::measure(&fitted.model, &compared),
         seed: request.plan.seed,
         threads: request.threads,
         train_images: data.train.len(),

@@ -325,6 +325,7 @@ mod tests {
                 report: report.expect("images"),
                 warnings: Vec::new(),
                 labels: Vec::new(),
+                bf16_agreement: None,
             },
             classes: names,
             rows,

@@ -96,6 +96,7 @@ mod tests {
             report: Report::new(names, confusion, &CostMatrix::challenge(), 1).expect("images"),
             warnings: Vec::new(),
             labels: Vec::new(),
+            bf16_agreement: None,
         }
     }
 
