@@ -13,22 +13,22 @@ fn main() -> ExitCode {
 }
 
 #[cfg(feature = "gui")]
-fn open_window(request: Option<OpenRequest>) -> anyhow::Result<()> {
-    Ok(driftscope::app::run(request.as_ref())?)
+fn open_window(request: Option<&OpenRequest>) -> anyhow::Result<()> {
+    Ok(driftscope::app::run(request)?)
 }
 
 #[cfg(feature = "gui")]
-fn measure_window(request: OpenRequest) -> anyhow::Result<Vec<Figure>> {
-    Ok(driftscope::app::measure(&request)?)
+fn measure_window(request: &OpenRequest) -> anyhow::Result<Vec<Figure>> {
+    Ok(driftscope::app::measure(request)?)
 }
 
 #[cfg(not(feature = "gui"))]
-fn open_window(_: Option<OpenRequest>) -> anyhow::Result<()> {
+fn open_window(_: Option<&OpenRequest>) -> anyhow::Result<()> {
     no_window()
 }
 
 #[cfg(not(feature = "gui"))]
-fn measure_window(_: OpenRequest) -> anyhow::Result<Vec<Figure>> {
+fn measure_window(_: &OpenRequest) -> anyhow::Result<Vec<Figure>> {
     no_window()
 }
 

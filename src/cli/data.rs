@@ -167,14 +167,14 @@ fn import(data: &DataArgs, from: &Path, output: &Output) -> Result<()> {
 pub fn bench(
     args: &BenchArgs,
     output: &Output,
-    measure_window: fn(OpenRequest) -> Result<Vec<Figure>>,
+    measure_window: fn(&OpenRequest) -> Result<Vec<Figure>>,
 ) -> Result<()> {
     let bar = Bar::new();
     let bench = Bench::new(args.data.as_deref(), &bar.context)?;
     let mut figures = bench.run(&args.what, &bar.context)?;
     drop(bar);
     if args.what == "startup" || args.what == "all" {
-        match measure_window(bench.warm_project()?) {
+        match measure_window(&bench.warm_project()?) {
             Ok(measured) => figures.extend(measured),
             Err(error) if args.what == "all" => {
                 output.warn(&format!("startup was left out: {error}"));

@@ -22,9 +22,9 @@ use crate::workflows::{Figure, OpenRequest};
 /// What the command line asks of the window, which it may not know.
 pub struct Window {
     /// Shows the workbench until the user closes it.
-    pub open: fn(Option<OpenRequest>) -> anyhow::Result<()>,
+    pub open: fn(Option<&OpenRequest>) -> anyhow::Result<()>,
     /// Opens the workbench, times it and closes it.
-    pub measure: fn(OpenRequest) -> anyhow::Result<Vec<Figure>>,
+    pub measure: fn(&OpenRequest) -> anyhow::Result<Vec<Figure>>,
 }
 
 /// Runs the program on the process's own arguments and returns its exit code: 0 done, 1 failed, 2 bad
@@ -54,11 +54,12 @@ fn dispatch(command: Command, output: &Output, window: &Window) -> anyhow::Resul
             if let Some(path) = args.path.as_ref().filter(|path| !path.exists()) {
                 anyhow::bail!("{} does not exist; check the spelling", path.display());
             }
-            (window.open)(args.path.map(|path| OpenRequest {
+            let request = args.path.map(|path| OpenRequest {
                 path,
                 options: args.how.options(),
                 project_dir: args.how.project,
-            }))
+            });
+            (window.open)(request.as_ref())
         }
         Command::Sample(args) => data::sample(&args, output),
         Command::Info(args) => data::info(&args, output),
