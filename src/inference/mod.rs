@@ -2,6 +2,7 @@
 
 mod agreement;
 mod embedder;
+mod local;
 
 pub use agreement::Agreement;
 pub use embedder::{EmbeddedImage, Embedder, answers};
