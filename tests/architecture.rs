@@ -48,6 +48,8 @@ const ONLY_IN: &[(&str, &str)] = &[
     ("egui_plot", "app"),
     ("egui_kittest", "app"),
     ("rfd", "app"),
+    ("ureq", "storage"),
+    ("rustls", "storage"),
 ];
 
 /// Macros that write to the terminal: only `cli` speaks there.

@@ -40,6 +40,10 @@ pub enum Command {
     /// List the models with their parameter counts
     #[cfg(feature = "torch")]
     Models(ModelsArgs),
+    /// Fetch published weights, list them, or try a weights file
+    #[cfg(feature = "torch")]
+    #[command(subcommand)]
+    Weights(WeightsCommand),
     /// Train a network and print its report on the test split
     #[cfg(feature = "torch")]
     Train(TrainArgs),
@@ -166,6 +170,47 @@ pub struct ModelsArgs {
 }
 
 #[cfg(feature = "torch")]
+#[derive(Debug, Subcommand)]
+pub enum WeightsCommand {
+    /// Fetch published weights: checked by hash, and going on from where an earlier try broke off
+    Fetch(FetchArgs),
+    /// List the published weights there are, and which of them are here
+    List,
+    /// Say what a network makes of a weights file
+    Check {
+        /// A safetensors file, or a name of `driftscope weights list`
+        file: PathBuf,
+        /// The network to try it on [default: the one that the file is called after]
+        #[arg(long, value_name = "NAME")]
+        model: Option<String>,
+    },
+}
+
+#[cfg(feature = "torch")]
+#[derive(Debug, ClapArgs)]
+pub struct FetchArgs {
+    /// A name of `driftscope weights list`
+    pub name: String,
+    /// Another hub with the same repositories, such as a mirror of your own
+    #[arg(long, value_name = "URL", env = "DRIFTSCOPE_HUB", default_value = crate::workflows::HUB)]
+    pub hub: String,
+    /// The file itself, wherever it lies, in place of the hub's
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// SHA-256 it has to have [default: what the server announces]
+    #[arg(long, value_name = "HEX", value_parser = sha256)]
+    pub sha256: Option<String>,
+}
+
+#[cfg(feature = "torch")]
+fn sha256(text: &str) -> Result<String, &'static str> {
+    let right = crate::workflows::is_sha256(text);
+    right
+        .then(|| text.to_ascii_lowercase())
+        .ok_or("a SHA-256 is 64 hexadecimal digits")
+}
+
+#[cfg(feature = "torch")]
 #[derive(Debug, ClapArgs)]
 pub struct TrainArgs {
     #[command(flatten)]
@@ -200,7 +245,7 @@ pub struct TrainArgs {
     /// What training lowers
     #[arg(long, value_name = "LOSS", value_parser = ["ce", "cross_entropy", "focal"])]
     pub loss: Option<String>,
-    /// Weights to start from: a safetensors file with published names
+    /// Weights to start from: a safetensors file with published names, or a name of `driftscope weights list`
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// What early stopping watches

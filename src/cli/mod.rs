@@ -9,6 +9,8 @@ mod drift;
 mod output;
 #[cfg(feature = "torch")]
 mod runs;
+#[cfg(feature = "torch")]
+mod weights;
 
 use std::process::ExitCode;
 
@@ -66,6 +68,8 @@ fn dispatch(command: Command, output: &Output, window: &Window) -> anyhow::Resul
         Command::Label(args) => data::label(args, output),
         #[cfg(feature = "torch")]
         Command::Models(args) => runs::models(&args, output),
+        #[cfg(feature = "torch")]
+        Command::Weights(command) => weights::weights(command, output),
         #[cfg(feature = "torch")]
         Command::Train(args) => runs::train(&args, output),
         #[cfg(feature = "torch")]

@@ -67,9 +67,20 @@ pub struct Bar {
 }
 
 impl Bar {
+    /// Counts things.
     pub fn new() -> Self {
+        Self::drawn("{msg:28} {wide_bar} {pos}/{len} {eta:>5}")
+    }
+
+    /// Counts bytes.
+    #[cfg(feature = "torch")]
+    pub fn of_bytes() -> Self {
+        Self::drawn("{msg:28} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta:>5}")
+    }
+
+    fn drawn(template: &str) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        let style = ProgressStyle::with_template("{msg:28} {wide_bar} {pos}/{len} {eta:>5}");
+        let style = ProgressStyle::with_template(template);
         bar.set_style(style.expect("a template of known keys"));
         bar.enable_steady_tick(Duration::from_millis(250));
         let progress = ProgressCell::default();

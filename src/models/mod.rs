@@ -13,6 +13,7 @@ mod init;
 mod input;
 mod layers;
 mod model;
+pub mod published;
 mod spec;
 mod values;
 mod vit;

@@ -316,6 +316,30 @@ fn is_needless(name: &str) -> bool {
     name.ends_with(".num_batches_tracked") || name.starts_with("AuxLogits.") || name == "mask_token"
 }
 
+/// Refuses a file whose name is one that PyTorch gives its own format; whatever it is called, [`load`] and
+/// [`load_pretrained`] look at what it holds.
+///
+/// # Errors
+/// [`WeightsError::Pickle`].
+pub fn refuse_pickle_name(path: &Path) -> Result<(), WeightsError> {
+    const PICKLES: [&str; 5] = ["pth", "pt", "bin", "ckpt", "pkl"];
+    let extension = path.extension().unwrap_or_default();
+    if PICKLES.iter().any(|p| extension.eq_ignore_ascii_case(p)) {
+        return Err(WeightsError::Pickle {
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// What the header of a weights file says that its weights expect of the pixels, if anything.
+///
+/// # Errors
+/// [`WeightsError`] for a file that is not safetensors, or that names a preprocessing we do not have.
+pub fn preprocessing(path: &Path) -> Result<Option<Preprocessing>, WeightsError> {
+    named_preprocessing(path, &read(path)?)
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, WeightsError> {
     let bytes = fs::read(path).map_err(|e| StorageError::io("read", path, e))?;
     // A safetensors file starts with the length of its header, whose upper bytes are 0.

@@ -14,10 +14,6 @@ use super::StorageError;
 /// # Errors
 /// [`StorageError`] naming the file.
 pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.tmp", std::process::id()));
     let beside = Path::new(&beside);
@@ -25,14 +21,25 @@ pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
         let mut file = File::create(beside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(beside, path)?;
-        sync_folder(folder)
+        replace(beside, path)
     })();
     written.map_err(|source| {
         // Nothing more can be done about a leftover, and the first error is the one to tell.
         drop(fs::remove_file(beside));
         StorageError::io("write", path, source)
     })
+}
+
+/// Renames a synced file to `path`, which may exist, and makes that durable.
+pub(super) fn replace(synced: &Path, path: &Path) -> std::io::Result<()> {
+    fs::rename(synced, path)?;
+    sync_folder(folder_of(path))
+}
+
+/// The folder that `path` lies in.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
 }
 
 /// Creates a folder and its parents.

@@ -1,6 +1,8 @@
-//! Durable files: atomic writes, a lock between program instances, content hashes, mapped arrays.
+//! Durable files: atomic writes, a lock between program instances, content hashes, mapped arrays, downloads.
 
 mod atomic;
+#[cfg(feature = "torch")]
+pub mod download;
 mod lock;
 mod records;
 

@@ -145,7 +145,8 @@ pub struct Plan {
     pub size: u32,
     /// Which part of an image is seen.
     pub framing: Framing,
-    /// Weights to start from: a safetensors file with published names. Drawn from the seed when not given.
+    /// Weights to start from: a safetensors file with published names, or the name of fetched ones. Drawn from
+    /// the seed when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
     /// What those weights expect of the pixels, where the file does not say: `scale01`, `minus1_1`, `imagenet`.

@@ -110,6 +110,65 @@ pub enum WorkflowError {
         /// The file.
         path: PathBuf,
     },
+    /// Fetching a file.
+    #[cfg(feature = "torch")]
+    #[error(transparent)]
+    Download(#[from] crate::storage::download::DownloadError),
+    /// Weights are to be fetched, and their server cannot be reached.
+    #[cfg(feature = "torch")]
+    #[error(
+        "{url} cannot be reached ({what}); no internet is needed: fetch that file on another machine and copy it to {target}, or give its path as --weights FILE"
+    )]
+    Offline {
+        /// The address.
+        url: String,
+        /// What the system said.
+        what: String,
+        /// Where fetched weights of that name lie.
+        target: PathBuf,
+    },
+    /// No such name in the table of published weights.
+    #[cfg(feature = "torch")]
+    #[error("there are no weights to fetch by the name {name:?}; there are {known}")]
+    UnknownWeights {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// Weights named that have not been fetched.
+    #[cfg(feature = "torch")]
+    #[error(
+        "the weights {name} are not here yet: `driftscope weights fetch {name}` fetches them, or copy their file to {file}, or give another file"
+    )]
+    NotFetched {
+        /// Their name.
+        name: &'static str,
+        /// Where they would lie.
+        file: PathBuf,
+    },
+    /// Weights that came whole, but that their network does not take.
+    #[cfg(feature = "torch")]
+    #[error("what came from {url} is of no use to {model} and was not kept: {source}")]
+    UselessWeights {
+        /// The address.
+        url: String,
+        /// The network.
+        model: &'static str,
+        /// Why.
+        source: Box<WorkflowError>,
+    },
+    /// A weights file to be tried on nobody knows what.
+    #[cfg(feature = "torch")]
+    #[error("{file} is not called after a model; say with --model on which to try it")]
+    WhichModel {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The system names no folder for the user's data.
+    #[cfg(feature = "torch")]
+    #[error("this system names no folder for data of yours; set HOME, or give weights as a file")]
+    NoDataFolder,
     /// Nothing to work on.
     #[error("{0}")]
     NothingToDo(String),

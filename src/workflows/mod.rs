@@ -23,6 +23,8 @@ mod study;
 mod submit;
 #[cfg(feature = "torch")]
 mod train;
+#[cfg(feature = "torch")]
+mod weights;
 
 pub use bench::{Bench, Figure};
 pub use error::WorkflowError;
@@ -44,9 +46,16 @@ pub use study::{StudyRequest, study, study_plans};
 pub use submit::{SubmitRequest, SubmitSummary, submit};
 #[cfg(feature = "torch")]
 pub use train::{TrainRequest, train};
+#[cfg(feature = "torch")]
+pub use weights::{
+    FetchRequest, FetchSummary, HUB, WeightsCheck, WeightsRow, check_weights, fetch_weights,
+    published_weights,
+};
 
 pub use crate::dataset::OpenOptions;
 pub use crate::project::{Project, Snapshot};
+#[cfg(feature = "torch")]
+pub use crate::storage::download::is_sha256;
 
 use std::path::{Path, PathBuf};
 

@@ -26,6 +26,7 @@ use super::{
     RunSummary, WorkflowError, contents,
     embed::{wanted, write_csv},
     run::{METRICS, MODEL, PLAN, PREDICTIONS, REPORT, RUN, RunFile, load_run, new_run_dir},
+    weights::with_fetched_weights,
 };
 
 /// Below this many test images a class's F1 moves by whole steps with each of them.
@@ -36,7 +37,7 @@ const COMPARED: usize = 400;
 /// What to train and where to keep it.
 #[derive(Clone, Debug)]
 pub struct TrainRequest {
-    /// How.
+    /// How. Its weights are a file, or the name of fetched ones.
     pub plan: Plan,
     /// The run's folder; a new one under the project's `runs/` when not given.
     pub out: Option<PathBuf>,
@@ -56,7 +57,7 @@ pub fn train(
     context: &JobContext,
     emit: &mut dyn FnMut(TrainEvent),
 ) -> Result<RunSummary, WorkflowError> {
-    let plan = &request.plan;
+    let plan = &with_fetched_weights(&request.plan)?;
     plan.check()?;
     if let Some(threads) = request.threads {
         set_threads(threads);
