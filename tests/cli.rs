@@ -87,6 +87,7 @@ fn bad_usage_exits_with_2() {
         &["train"][..],
         &["sample"],
         &["train", ".", "--balance", "smote"],
+        &["train", ".", "--measure"],
     ] {
         driftscope(args).assert().failure().code(2);
     }
@@ -235,6 +236,97 @@ fn the_loop_on_a_made_data_set_ends_in_a_submission_and_repeats_by_seed() {
     assert_eq!(submitted["rows"], 40);
     let rows = fs::read_to_string(out).unwrap();
     assert!(rows.starts_with(",filename,window,lib,Label\n0,"), "{rows}");
+}
+
+#[test]
+fn a_dry_run_tells_what_a_training_will_take_and_trains_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("data");
+    patterns(&root, 20);
+    let data = text(&root);
+    let ask = |more: &[&str]| -> Value {
+        let args = [
+            "train", data, "--size", "32", "--batch", "8", "--epochs", "2",
+        ];
+        let mut command = driftscope(&[&args[..], &["--threads", "1", "--json"], more].concat());
+        // What is timed here stays here.
+        command.env("XDG_CACHE_HOME", folder.path().join("cache"));
+        let output = command.assert().success();
+        serde_json::from_slice(&output.get_output().stdout).unwrap()
+    };
+    let cost = ask(&["--dry-run"]);
+    let of = |keys: &[&str]| keys.iter().fold(&cost, |v, key| &v[*key]).as_f64().unwrap();
+    assert_eq!(
+        cost["images"],
+        serde_json::json!({"train": 38, "validation": 10, "test": 12})
+    );
+    assert_eq!(cost["phases"][0]["epochs"], 2);
+    assert_eq!(cost["source"], "estimated");
+    let phase = cost["phases"][0]["at_most_s"].as_f64().unwrap();
+    let all = of(&["cache_s"]) + phase + of(&["answers_s"]);
+    assert!((of(&["at_most_s"]) - all).abs() < 1e-9, "{cost}");
+    assert_eq!(of(&["disk", "pixels"]), 60.0 * 32.0 * 32.0);
+    assert!(!cost["choices"].as_array().unwrap().is_empty());
+    let project = root.join(".driftscope");
+    assert!(!project.join("runs").exists() && !project.join("cache/pixels-32.bin").exists());
+
+    // In words, with what it rests on.
+    let said = driftscope(&[
+        "train",
+        data,
+        "--preset",
+        "inception_three_phase",
+        "--dry-run",
+    ])
+    .env("XDG_CACHE_HOME", folder.path().join("cache"))
+    .assert()
+    .success();
+    let said = String::from_utf8(said.get_output().stdout.clone()).unwrap();
+    for word in [
+        "6147",
+        "last_100",
+        "in all",
+        "frozen layers",
+        "free",
+        "at 128 px",
+    ] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert!(
+        said.contains("estimated, not measured on this machine yet"),
+        "{said}"
+    );
+
+    if cfg!(target_os = "linux") {
+        assert_eq!(ask(&["--dry-run", "--measure"])["source"], "trial");
+        assert_eq!(ask(&["--dry-run"])["source"], "trial");
+    }
+    // A run is known best of all.
+    ask(&[]);
+    let after = ask(&["--dry-run"]);
+    assert_eq!(after["source"], "run");
+    assert_eq!(after["disk"]["pixels"], 0);
+}
+
+#[test]
+fn what_is_missing_is_told_before_anything_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("data");
+    patterns(&root, 2);
+    let said = |args: &[&str]| {
+        let output = driftscope(args).assert().failure().code(1);
+        let output = output.get_output().clone();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(output.stdout), text(output.stderr))
+    };
+    let nowhere = folder.path().join("nowhere.safetensors");
+    let (out, error) = said(&["train", text(&root), "--weights", text(&nowhere)]);
+    assert!(error.contains("nowhere.safetensors"), "{error}");
+    assert_eq!(out, "");
+    // Too few labels: before the plan is said.
+    let (out, error) = said(&["train", text(&root), "--dry-run"]);
+    assert!(error.contains("needs 3"), "{error}");
+    assert!(!out.contains("It trains"), "{out}");
 }
 
 #[test]

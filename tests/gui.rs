@@ -302,6 +302,32 @@ fn a_label_never_makes_the_list_jump() {
 }
 
 #[test]
+fn the_pace_of_a_plan_is_timed_by_itself_and_kept() {
+    let mut window = Window::new();
+    let file = window.folder.path().join("cache").join("speed.json");
+    let app = window.harness.state_mut().as_mut().unwrap();
+    app.keep_trials_in(file.clone());
+    window.press_with(Modifiers::COMMAND, Key::Num3);
+    assert_eq!(window.app().view(), View::Train);
+    let start = Instant::now();
+    while window
+        .harness
+        .query_by_label("measured on this machine")
+        .is_none()
+    {
+        assert!(start.elapsed() < Duration::from_secs(60), "never measured");
+        window.harness.step();
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let kept = std::fs::read_to_string(&file).unwrap();
+    assert!(kept.contains("\"model\": \"cnn03\""), "{kept}");
+    assert!(window.shows("at most"), "beside the button");
+    // It is not timed again for another number of epochs.
+    window.settle();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), kept);
+}
+
+#[test]
 fn the_palette_finds_and_runs_a_command() {
     let mut window = Window::new();
     window.press_with(Modifiers::COMMAND, Key::P);

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use driftscope::app::command::{Action, Availability, Command, CommandSender, ReviewCommand};
-use driftscope::app::state::{DriftEvent, DriftState, ReviewState, RunsState, TrainState};
+use driftscope::app::state::{
+    CostState, DriftEvent, DriftState, ReviewState, RunsState, TrainState,
+};
 use driftscope::app::theme::{self, Theme};
 use driftscope::app::views::drift::{DriftData, DriftView};
 use driftscope::app::views::panel::PanelContext;
@@ -16,9 +18,12 @@ use driftscope::app::widgets::thumb_grid::Thumbs;
 use driftscope::domain::{ClassId, ClassSet, CostMatrix, ImageId, Label, Prediction, Split};
 use driftscope::evaluation::{ConfusionMatrix, CvPlan, Report, cross_validate};
 use driftscope::training::{
-    Balance, EpochMetrics, PhaseStart, Plan, TrainEvent, ValidationPrediction,
+    Balance, Disk, EpochMetrics, Pace, PaceBook, PhaseStart, Plan, Setting, Source, SplitCounts,
+    TrainEvent, ValidationPrediction, estimate, preset,
 };
-use driftscope::workflows::{DriftResult, DriftScore, Review, ReviewRow, RunSummary};
+use driftscope::workflows::{
+    Choice, DriftResult, DriftScore, PlanCost, Review, ReviewRow, RunSummary,
+};
 use egui::{Color32, Rect, pos2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
@@ -53,6 +58,7 @@ struct World {
     cost: CostMatrix,
     now: Zoned,
     train: TrainState,
+    estimate: CostState,
     runs: RunsState,
     review: ReviewState,
     drift: DriftState,
@@ -86,6 +92,7 @@ impl World {
             },
             now: "2026-03-04T13:20:00[UTC]".parse().unwrap(),
             train: TrainState::default(),
+            estimate: CostState::default(),
             runs: RunsState::default(),
             review: ReviewState::new(classes.clone(), cost.clone()),
             drift: DriftState::default(),
@@ -118,6 +125,7 @@ impl World {
             Which::Train => {
                 let data = TrainData {
                     train: &self.train,
+                    estimate: &self.estimate,
                     runs: &self.runs,
                     in_use: None,
                     labelled: &self.labelled,
@@ -265,6 +273,7 @@ fn running(world: &mut World, epochs: usize) {
             best: epoch + 3 <= epochs || epoch == 1,
             patience_left: 4,
             seconds: 148.0,
+            train_seconds: 131.0,
             confusion,
             predictions,
         })));
@@ -371,6 +380,149 @@ fn teach(world: &mut World, labels: &[usize]) {
             rerank: true,
         });
     }
+}
+
+/// What `plan` takes where every image takes 10 ms to learn from, and other work in proportion; told as known
+/// from `source`. The same on every machine.
+fn cost(plan: &Plan, source: Source, free: u64) -> PlanCost {
+    let phases = plan.resolved_phases();
+    let pace = |at: usize, kept| Pace {
+        setting: Setting::of(plan, &phases[at], kept, 1).unwrap(),
+        learn_s: 0.01 * (at + 1) as f64,
+        measure_s: 0.004 * (at + 1) as f64,
+        body_s: Some(0.05),
+        answer_s: Some(0.06),
+    };
+    let mut book = PaceBook::default();
+    book.add(
+        source,
+        (0..phases.len()).flat_map(|at| [pace(at, true), pace(at, false)]),
+    );
+    let images = SplitCounts {
+        train: 5298,
+        validation: 1324,
+        test: 1656,
+    };
+    let disk = Disk {
+        free,
+        pixels: 135_600_000,
+    };
+    let mut cost = estimate(plan, 6, images, disk, 1, &book).unwrap();
+    cost.source = source;
+    let choice = |name: &str, times: f64| Choice {
+        name: name.to_owned(),
+        at_most_s: cost.at_most_s * times,
+        disk: 1_000_000_000,
+        source: Source::Estimated,
+    };
+    let sizes = if plan.size == 128 {
+        [("at 224 px", 3.4), ("at 299 px", 6.1)]
+    } else {
+        [("at 128 px", 0.2), ("at 224 px", 0.6)]
+    };
+    let others = [("undersampled", 0.15), ("augmented", 1.05)];
+    let choices = sizes
+        .into_iter()
+        .chain(others)
+        .map(|(name, times)| choice(name, times))
+        .collect();
+    PlanCost {
+        cost,
+        machine: "a processor, 2 cores".to_owned(),
+        choices,
+        trial_s: 12.0,
+    }
+}
+
+fn ask(world: &mut World, plan: &Plan, answer: Result<PlanCost, String>) {
+    world.estimate.ask(plan, &world.labelled, 0.0);
+    world.estimate.set(answer);
+}
+
+const ROOM: u64 = 52_000_000_000;
+
+#[test]
+fn what_it_takes_stands_beside_the_button_that_starts_it() {
+    let mut world = World::new();
+    let plan = Plan::default();
+    ask(&mut world, &plan, Ok(cost(&plan, Source::Trial, ROOM)));
+    // 100 epochs of 5,298 x 10 ms and 1,324 x 4 ms, and 6,954 answers of 60 ms.
+    let seconds = 100.0 * (52.98 + 5.296) + 417.24;
+    assert!((world.estimate.of(&plan).unwrap().cost.at_most_s - seconds).abs() < 1e-6);
+    let harness = harness(world, Which::Train);
+    harness.get_by_label_contains("at most 1 h 44 min; it runs in the background");
+    harness.get_by_label("measured on this machine");
+    harness.get_by_label("3,312,710");
+    assert!(harness.query_by_label_contains("Measure now").is_none());
+}
+
+#[test]
+fn an_estimate_says_so_and_offers_to_measure() {
+    let mut world = World::new();
+    let plan = Plan::default();
+    ask(&mut world, &plan, Ok(cost(&plan, Source::Estimated, ROOM)));
+    let mut harness = harness(world, Which::Train);
+    harness.get_by_label_contains("estimated, not measured on this machine yet");
+    harness.get_by_label("Measure now, 12 s").click();
+    harness.run();
+    let asked = sent(&harness);
+    assert!(
+        matches!(asked.as_slice(), [Command::MeasurePace]),
+        "{asked:?}"
+    );
+    harness.state_mut().estimate.trial = Some((7, 0.4));
+    harness.run();
+    harness.get_by_label_contains("Timing a few steps on this machine: 40 %");
+    harness.get_by_label("Cancel").click();
+    harness.run();
+    let asked = sent(&harness);
+    assert!(
+        matches!(asked.as_slice(), [Command::CancelJob(7)]),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn too_few_labels_keep_a_training_from_starting_and_say_why() {
+    let mut world = World::new();
+    let why =
+        "class \"Flat loop\" has 1 image, and needs 3 to be in each of train, validation and test";
+    ask(&mut world, &Plan::default(), Err(why.to_owned()));
+    let mut harness = harness(world, Which::Train);
+    harness.get_by_label_contains("Class \"Flat loop\" has 1 image");
+    harness.get_by_label("Start training").click();
+    harness.run();
+    assert!(sent(&harness).is_empty());
+}
+
+#[test]
+fn a_failed_training_says_why_once_and_nothing_stale() {
+    let mut world = World::new();
+    world.train.begin(plan());
+    world.train.fail("The disk is full.");
+    let harness = harness(world, Which::Train);
+    assert_eq!(
+        harness
+            .query_all_by_label_contains("The disk is full.")
+            .count(),
+        1
+    );
+    harness.get_by_label_contains("It ended before its first epoch did.");
+    for stale in ["first epoch is running", "patience left", "img/s"] {
+        assert!(harness.query_by_label_contains(stale).is_none(), "{stale}");
+    }
+}
+
+#[test]
+fn a_plan_as_text_has_the_room_there_is() {
+    let mut harness = harness(World::new(), Which::Train);
+    harness.get_by_label("Edit as TOML").click();
+    harness.run();
+    let field = harness.get_by_role(egui::Role::MultilineTextInput);
+    assert!(field.rect().height() > 500.0, "{}", field.rect().height());
+    harness.get_by_label("Fields").click();
+    harness.run();
+    harness.get_by_label("Patience");
 }
 
 #[test]
@@ -625,7 +777,43 @@ fn snapshot(name: &str, which: Which, theme: Theme, arrange: impl FnOnce(&mut Wo
 
 #[test]
 fn train_before() {
-    snapshot("panel_train_plan", Which::Train, Theme::Dark, runs);
+    snapshot("panel_train_plan", Which::Train, Theme::Dark, |world| {
+        runs(world);
+        let plan = Plan::default();
+        ask(world, &plan, Ok(cost(&plan, Source::Trial, ROOM)));
+    });
+}
+
+#[test]
+fn train_before_in_phases() {
+    let mut world = World::new();
+    world.theme = Theme::Light;
+    runs(&mut world);
+    let plan = preset("inception_three_phase").unwrap();
+    // Room for what the first two phases keep, and not for the third.
+    ask(
+        &mut world,
+        &plan,
+        Ok(cost(&plan, Source::Estimated, 4_400_000_000)),
+    );
+    let mut harness = harness(world, Which::Train);
+    harness.get_by_label("Preset").click();
+    harness.run();
+    harness.get_by_label("inception_three_phase").click();
+    harness.run();
+    harness.get_by_label_contains("They will run in every epoch instead.");
+    harness.remove_cursor();
+    harness.run();
+    harness.snapshot("panel_train_phases");
+}
+
+#[test]
+fn train_failed() {
+    snapshot("panel_train_failed", Which::Train, Theme::Dark, |world| {
+        runs(world);
+        world.train.begin(plan());
+        world.train.fail("The disk is full: model.safetensors could not be written; free some space and try again.");
+    });
 }
 
 #[test]

@@ -570,6 +570,8 @@ pub enum Command {
     SetTheme(Theme),
     /// Train by this plan; queued while another training runs.
     StartTraining(Box<Plan>),
+    /// Time a few steps of the plan in the fields.
+    MeasurePace,
     /// Use this run: its predictions, and the features of the drift model.
     OpenRun(PathBuf),
     /// Predict with a run, streaming in.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crossbeam_channel as channel;
 
+use super::state::words::count;
 use crate::dataset::Manifest;
 use crate::domain::{ClassId, ImageId, Label};
 use crate::jobs::{Job, Outcome, Wake};
@@ -240,14 +241,16 @@ impl Desk {
             Err(error) => return Answer::Failed(error.to_string()),
         };
         let mut text = format!(
-            "Read {} labels, {} of them new, from {}.",
-            summary.read,
+            "Read {}, {} of them new, from {}.",
+            count(summary.read as u64, "label"),
             summary.changed,
             path.display()
         );
         if let Some(first) = summary.problems.first() {
             let rows = summary.problems.len();
-            text.push_str(&format!(" {rows} rows were left out; the first: {first}"));
+            let were = if rows == 1 { "was" } else { "were" };
+            let rows = count(rows as u64, "row");
+            text.push_str(&format!(" {rows} {were} left out; the first: {first}"));
         }
         let all: Vec<ImageId> = self.manifest.ids().collect();
         self.done(Did::Imported(text), &all)
@@ -263,10 +266,13 @@ impl Desk {
         let predicted = |image: ImageId| predicted.get(&image).copied();
         match workflows::export_labels(&self.project, file, &format, &predicted) {
             Ok(summary) => {
-                let mut text = format!("Wrote {} labels to {}.", summary.labels, file.display());
+                let labels = count(summary.labels as u64, "label");
+                let mut text = format!("Wrote {labels} to {}.", file.display());
                 if !summary.left_out.is_empty() {
                     let n = summary.left_out.len();
-                    text.push_str(&format!(" {n} labels have no place in this layout."));
+                    let have = if n == 1 { "has" } else { "have" };
+                    let n = count(n as u64, "label");
+                    text.push_str(&format!(" {n} {have} no place in this layout."));
                 }
                 self.done(Did::Exported(text), &[])
             }

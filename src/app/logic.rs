@@ -2,6 +2,7 @@
 //! Nothing here paints, and nothing here waits.
 
 mod actions;
+mod costs;
 mod models;
 mod queues;
 
@@ -79,6 +80,7 @@ impl App {
         self.carry_out_typed();
         self.ask_details();
         self.ask_neighbours();
+        self.watch_cost(ctx);
         self.toasts.tick(ctx.input(|i| i.time));
         self.remember_settings();
         self.watch_close(ctx);
@@ -371,6 +373,7 @@ impl App {
                 }
             }
             Command::StartTraining(plan) => self.start_training(*plan),
+            Command::MeasurePace => self.measure_pace(),
             Command::OpenRun(run) => self.open_run(run),
             Command::PredictSplit { run, split } => self.predict_split(run, split),
             Command::RefreshRuns => self.refresh_runs(),

@@ -46,7 +46,7 @@ use self::start::Start;
 use self::toasts::{Level, Toasts};
 use self::workspace::Workspace;
 use crate::jobs::Wake;
-use crate::workflows::OpenRequest;
+use crate::workflows::{OpenRequest, trials_file};
 
 /// The whole window. Owns all state; only `logic` changes it.
 pub struct App {
@@ -55,6 +55,8 @@ pub struct App {
     commands: CommandSender,
     settings: Settings,
     settings_file: Option<PathBuf>,
+    /// Where it is kept how long steps take on this machine; nothing is timed without.
+    trials_file: Option<PathBuf>,
     /// What the file holds, as far as we know.
     settings_saved: Settings,
     keymap: Keymap,
@@ -98,6 +100,7 @@ impl App {
             settings_saved: settings.clone(),
             settings,
             settings_file,
+            trials_file: None,
             keymap,
             view: View::default(),
             start: Start::default(),
@@ -113,6 +116,11 @@ impl App {
             help: false,
             closing: false,
         }
+    }
+
+    /// From now on a few steps are timed before a training whose pace is not known, and kept in `file`.
+    pub fn keep_trials_in(&mut self, file: PathBuf) {
+        self.trials_file = Some(file);
     }
 
     /// Where anybody may ask for something to be done, as the views do.
@@ -181,7 +189,10 @@ impl eframe::App for App {
 /// [`WindowError`] where there is no display, or no way to draw on it.
 pub fn run(request: Option<&OpenRequest>) -> Result<(), WindowError> {
     window::run(&|creation| {
-        let app = App::new(&creation.egui_ctx, Settings::default_path());
+        let mut app = App::new(&creation.egui_ctx, Settings::default_path());
+        if let Some(file) = trials_file() {
+            app.keep_trials_in(file);
+        }
         if let Some(request) = request {
             app.commands.send(Command::Open(request.clone()));
         }

@@ -143,7 +143,9 @@ impl App {
             .show(ui, |ui| match view {
                 View::Browse => w.browse.ui(ui, &cx),
                 View::Label => w.label.ui(ui, &cx, &w.walk),
-                View::Train => panels::train(ui, &cx, &mut w.train_view, &w.train, &w.runs),
+                View::Train => {
+                    panels::train(ui, &cx, &mut w.train_view, &w.train, &w.cost, &w.runs);
+                }
                 View::Review => panels::review(ui, &cx, &mut w.review_view, &w.review, &w.runs),
                 View::Drift => panels::drift(ui, &cx, &mut w.drift_view, &w.drift, &w.runs),
             });

@@ -8,7 +8,7 @@ use super::background::{JobStatus, Slot};
 use super::labeller::Labeller;
 use super::predictions::Predictions;
 use super::session::Session;
-use super::state::{DriftEvent, DriftState, ReviewState, RunsState, TrainState};
+use super::state::{CostState, DriftEvent, DriftState, ReviewState, RunsState, TrainState};
 use super::textures::{Textures, Wanted};
 use super::views::browse::BrowseView;
 use super::views::drift::DriftView;
@@ -22,7 +22,7 @@ use crate::jobs::StopReason;
 use crate::labels::Current;
 use crate::project::Snapshot;
 use crate::training::TrainEvent;
-use crate::workflows::{DriftResult, DriftSession, Review, RunSummary, SubmitSummary};
+use crate::workflows::{DriftResult, DriftSession, PlanCost, Review, RunSummary, SubmitSummary};
 
 /// What a scan hands over at a time.
 pub type FactsBatch = Vec<(ImageId, Result<Facts, String>)>;
@@ -59,6 +59,8 @@ pub struct Workspace {
     pub near_drift: HashMap<ImageId, f32>,
     /// The training that runs, or ran last.
     pub train: TrainState,
+    /// What the plan in the fields will take.
+    pub cost: CostState,
     /// All runs.
     pub runs: RunsState,
     /// The run under review.
@@ -81,6 +83,10 @@ pub struct Workspace {
     pub scan: Slot<FactsBatch, ScanSummary>,
     /// Trains a network.
     pub train_job: Slot<TrainEvent, RunSummary>,
+    /// Reckons what a training will take.
+    pub cost_job: Slot<(), PlanCost>,
+    /// Times a few steps.
+    pub trial_job: Slot<(), ()>,
     /// Reads the runs folder.
     pub runs_job: Slot<(), Vec<RunSummary>>,
     /// Reads the run to be used.
@@ -132,6 +138,7 @@ impl Workspace {
             neighbours_of: None,
             near_drift: HashMap::new(),
             train: TrainState::default(),
+            cost: CostState::default(),
             runs: RunsState::default(),
             review,
             drift,
@@ -143,6 +150,8 @@ impl Workspace {
             drift_view: DriftView::default(),
             scan: Slot::default(),
             train_job: Slot::default(),
+            cost_job: Slot::default(),
+            trial_job: Slot::default(),
             runs_job: Slot::default(),
             review_job: Slot::default(),
             against_job: Slot::default(),
@@ -186,6 +195,7 @@ impl Workspace {
             self.submit_job.status(),
             self.review_job.status(),
             self.scan.status(),
+            self.trial_job.status(),
         ]
         .into_iter()
         .flatten()
@@ -200,6 +210,7 @@ impl Workspace {
         };
         self.scan.cancel(id);
         self.train_job.cancel(id);
+        self.trial_job.cancel(id);
         self.predict_job.cancel(id);
         self.drift_job.cancel(id);
         self.submit_job.cancel(id);
@@ -210,6 +221,7 @@ impl Workspace {
         let closing = StopReason::Closing;
         self.scan.stop(closing);
         self.train_job.stop(closing);
+        self.trial_job.stop(closing);
         self.predict_job.stop(closing);
         self.drift_job.stop(closing);
         self.submit_job.stop(closing);

@@ -266,6 +266,12 @@ pub struct TrainArgs {
     /// The run's folder [default: a new one under the project's runs/]
     #[arg(long, value_name = "RUN")]
     pub out: Option<PathBuf>,
+    /// Say what it will take, in minutes and on the disk, and train nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// With --dry-run: time a few steps first, where nothing was measured on this machine yet
+    #[arg(long, requires = "dry_run")]
+    pub measure: bool,
 }
 
 #[cfg(feature = "torch")]

@@ -9,7 +9,7 @@ use crate::dataset::sample::SampleSpec;
 use crate::workflows::{self, Bench, ExportFormat, Figure, OpenRequest, Project};
 
 use super::args::{BenchArgs, DataArgs, LabelCommand, SampleArgs};
-use super::output::{Bar, Output};
+use super::output::{Bar, Output, count};
 
 /// Problems printed before the rest is only counted.
 const PROBLEMS_SHOWN: usize = 20;
@@ -128,11 +128,8 @@ pub fn label(command: LabelCommand, output: &Output) -> Result<()> {
             for left_out in &summary.left_out {
                 output.warn(&left_out.to_string());
             }
-            output.say(&format!(
-                "wrote {} labels to {}",
-                summary.labels,
-                out.display()
-            ));
+            let labels = count(summary.labels, "label");
+            output.say(&format!("wrote {labels} to {}", out.display()));
             output.json(&json!({
                 "file": out, "labels": summary.labels, "left_out": summary.left_out.len(),
             }))
@@ -147,12 +144,12 @@ fn import(data: &DataArgs, from: &Path, output: &Output) -> Result<()> {
         output.warn(&problem.to_string());
     }
     output.say(&format!(
-        "read {} labels from {}: {} changed something, {} rows have no label, {} rows were left out",
-        summary.read,
+        "read {} from {}: {} changed something; {} without a label, {} left out",
+        count(summary.read, "label"),
         from.display(),
         summary.changed,
-        summary.skipped_no_label,
-        summary.problems.len()
+        count(summary.skipped_no_label, "row"),
+        count(summary.problems.len(), "row")
     ));
     if summary.read == 0 && !summary.problems.is_empty() {
         bail!("no row of {} could be used", from.display());

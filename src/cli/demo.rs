@@ -8,7 +8,7 @@ use crate::workflows::{self, OpenRequest, SubmitRequest, TrainRequest};
 
 use super::args::DemoArgs;
 use super::drift::{refit, say_quality, say_submission};
-use super::output::{Bar, Output};
+use super::output::{Bar, Output, count};
 use super::runs::{report_json, say_report, train_with_bar};
 
 pub fn demo(args: &DemoArgs, output: &Output) -> Result<()> {
@@ -42,6 +42,7 @@ pub fn demo(args: &DemoArgs, output: &Output) -> Result<()> {
         out: None,
         threads: None,
     };
+    output.say(&request.plan.in_words());
     let run = train_with_bar(&project.snapshot(), &request, output)?;
 
     step(3, "The report");
@@ -56,8 +57,9 @@ pub fn demo(args: &DemoArgs, output: &Output) -> Result<()> {
     step(5, "Label incoming images from a prepared CSV");
     let imported = workflows::import_labels(&mut project, &prepared)?;
     output.say(&format!(
-        "{} labels read, {} new; each is on disk, and one undo takes the import back",
-        imported.read, imported.changed
+        "{} read, {} new; each is on disk, and one undo takes the import back",
+        count(imported.read, "label"),
+        imported.changed
     ));
 
     step(6, "Retrain drift");

@@ -1,6 +1,8 @@
 //! The command line: arguments -> workflows -> progress bars. The only part that prints.
 
 mod args;
+#[cfg(feature = "torch")]
+mod cost;
 mod data;
 #[cfg(feature = "torch")]
 mod demo;

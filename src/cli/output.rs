@@ -60,6 +60,11 @@ impl Output {
     }
 }
 
+/// `1 label`, `3 labels`.
+pub fn count(n: usize, one: &str) -> String {
+    format!("{n} {one}{}", if n == 1 { "" } else { "s" })
+}
+
 /// A progress bar fed by a [`JobContext`]. It disappears when dropped.
 pub struct Bar {
     bar: ProgressBar,

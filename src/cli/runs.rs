@@ -11,6 +11,7 @@ use crate::training::{Balance, Loss, Monitor, PhaseStart, Plan, TrainEvent, pres
 use crate::workflows::{self, RunSummary, StudyRequest, TrainRequest};
 
 use super::args::{EvaluateArgs, ModelsArgs, PredictArgs, StudyArgs, TrainArgs};
+use super::cost::{cost, headline, say_cost};
 use super::data::project;
 use super::output::{Bar, Output};
 
@@ -84,8 +85,18 @@ pub fn train(args: &TrainArgs, output: &Output) -> Result<()> {
         out: args.out.clone(),
         threads: args.threads,
     };
+    // What is missing is told before anything else is.
+    request.check()?;
     let project = project(&args.data, output)?;
-    let run = train_with_bar(&project.snapshot(), &request, output)?;
+    let snapshot = project.snapshot();
+    let cost = cost(&snapshot, &request, args.measure)?;
+    output.say(&request.plan.in_words());
+    if args.dry_run {
+        say_cost(&cost, output);
+        return output.json(&cost);
+    }
+    output.say(&headline(&cost));
+    let run = train_with_bar(&snapshot, &request, output)?;
     say_report(&run.report, 4, output);
     for warning in &run.warnings {
         output.warn(warning);
@@ -94,13 +105,12 @@ pub fn train(args: &TrainArgs, output: &Output) -> Result<()> {
     output.json(&report_json(&run)?)
 }
 
-/// Trains with the plan in words first and a line for every epoch.
+/// Trains with a line for every epoch.
 pub fn train_with_bar(
     snapshot: &workflows::Snapshot,
     request: &TrainRequest,
     output: &Output,
 ) -> Result<RunSummary> {
-    output.say(&request.plan.in_words());
     let bar = Bar::new();
     let run = workflows::train(snapshot, request, &bar.context, &mut |event| {
         tell(&bar, &event);

@@ -65,10 +65,7 @@ impl PixelCache {
     /// When `size_px` is 0.
     #[must_use]
     pub fn open(cache: &Path, size_px: u32, framing: Framing) -> Self {
-        let name = match framing {
-            Framing::Whole => format!("pixels-{size_px}"),
-            Framing::DieCrop => format!("pixels-{size_px}-{}", framing.name()),
-        };
+        let name = file_name(size_px, framing);
         let (file, problem) = match RecordFile::open(cache, &name, square(size_px)) {
             Ok(file) => {
                 let problem = (!file.is_durable()).then(|| not_written(cache, "pixels"));
@@ -83,6 +80,13 @@ impl PixelCache {
             memory: HashMap::new(),
             problem,
         }
+    }
+
+    /// Bytes that such a cache takes in the folder `cache` now.
+    #[must_use]
+    pub fn bytes_on_disk(cache: &Path, size_px: u32, framing: Framing) -> u64 {
+        let file = cache.join(format!("{}.bin", file_name(size_px, framing)));
+        file.metadata().map_or(0, |facts| facts.len())
     }
 
     /// Side of the squares, in pixels.
@@ -191,6 +195,13 @@ fn make(image: &Wanted, size_px: u32, framing: Framing) -> Result<Box<[u8]>, Str
         gray = die_crop(&gray, die);
     }
     Ok(resize(&gray, size_px, size_px).pixels.into())
+}
+
+fn file_name(size_px: u32, framing: Framing) -> String {
+    match framing {
+        Framing::Whole => format!("pixels-{size_px}"),
+        Framing::DieCrop => format!("pixels-{size_px}-{}", framing.name()),
+    }
 }
 
 fn square(size_px: u32) -> usize {

@@ -43,7 +43,7 @@ impl Variable {
 
 /// Where values come from.
 enum Source<'a> {
-    /// No memory is taken: the network cannot run.
+    /// No memory is taken: the network can only be looked at.
     Paper,
     /// All zero, to be filled from a file.
     Empty(&'a nn::VarStore),

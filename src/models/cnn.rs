@@ -13,6 +13,7 @@ use super::{
     fast::FastBody,
     init::Start,
     layers::{Head, Layer},
+    work::{StageWork, Tally},
 };
 
 struct Layers {
@@ -164,6 +165,19 @@ impl Network for SmallCnn {
 
     fn embedding_dim(&self) -> usize {
         self.width
+    }
+
+    fn work(&self, size: u32) -> Vec<StageWork> {
+        let mut x = Tally::image(1, size);
+        for layer in &self.convs {
+            let sides = x.sides.map(|side| side - 2);
+            x.conv(&layer.weight.size(), sides);
+            x.sides = sides.map(|side| side / 2);
+        }
+        for layer in &self.dense {
+            x.multiply_adds += layer.weight.size().iter().product::<i64>();
+        }
+        vec![x.end_stage(self.width as i64)]
     }
 }
 

@@ -18,6 +18,7 @@ use super::{
     Builder, ModelSpec, Network, Preprocessing, TrainableSet,
     init::Start,
     layers::{BatchNormOptions, Conv, Head, Layer, channels_last},
+    work::{StageWork, Tally},
 };
 
 pub(super) const EFFICIENTNET_V2_S: ModelSpec = ModelSpec {
@@ -179,6 +180,31 @@ impl Block {
         }
         x + out
     }
+
+    /// Counts what [`forward`](Self::forward) does with one image.
+    fn tally(&self, x: &mut Tally) {
+        match &self.body {
+            Body::Plain(conv) => conv.tally_same(x),
+            Body::Fused(expand, project) => {
+                expand.tally_same(x);
+                project.tally_same(x);
+            }
+            Body::Depthwise {
+                expand,
+                depthwise,
+                reduce,
+                excite,
+                project,
+            } => {
+                expand.tally_same(x);
+                depthwise.tally_same(x);
+                for gate in [reduce, excite] {
+                    x.multiply_adds += gate.weight.size().iter().product::<i64>();
+                }
+                project.tally_same(x);
+            }
+        }
+    }
 }
 
 struct EfficientNet {
@@ -286,5 +312,23 @@ impl Network for EfficientNet {
 
     fn embedding_dim(&self) -> usize {
         EMBEDDING as usize
+    }
+
+    fn work(&self, size: u32) -> Vec<StageWork> {
+        let mut x = Tally::image(3, size);
+        self.stem.tally_same(&mut x);
+        let last = self.stages.len() - 1;
+        let stage = |(index, blocks): (usize, &Vec<Block>)| {
+            for block in blocks {
+                block.tally(&mut x);
+            }
+            let mut outputs = x.outputs();
+            if index == last {
+                self.last.tally_same(&mut x);
+                outputs = EMBEDDING;
+            }
+            x.end_stage(outputs)
+        };
+        self.stages.iter().enumerate().map(stage).collect()
     }
 }

@@ -14,6 +14,7 @@ use super::{
     Builder, ModelSpec, Network, Preprocessing, TrainableSet,
     init::Start,
     layers::{BatchNormOptions, Conv, Head, channels_last},
+    work::{StageWork, Tally, side_behind},
 };
 
 pub(super) const INCEPTION_V3: ModelSpec = ModelSpec {
@@ -105,6 +106,28 @@ fn run(chain: &[Step], x: &Tensor, train: bool) -> Tensor {
         };
     }
     x
+}
+
+/// Counts what [`run`] does with one image.
+fn tally(chain: &[Step], x: &mut Tally) {
+    for step in chain {
+        match step {
+            Step::Conv(conv, padding) => conv.tally(x, *padding),
+            Step::MaxPool => x.sides = x.sides.map(|side| side_behind(side, 3, 2, 0)),
+            Step::AveragePool => {}
+            Step::Branches(branches) => {
+                let start = x.fresh();
+                x.channels = 0;
+                for branch in branches {
+                    let mut end = start;
+                    tally(branch, &mut end);
+                    x.channels += end.channels;
+                    x.sides = end.sides;
+                    x.multiply_adds += end.multiply_adds;
+                }
+            }
+        }
+    }
 }
 
 struct InceptionV3 {
@@ -302,5 +325,20 @@ impl Network for InceptionV3 {
 
     fn embedding_dim(&self) -> usize {
         EMBEDDING as usize
+    }
+
+    fn work(&self, size: u32) -> Vec<StageWork> {
+        let mut x = Tally::image(3, size);
+        let last = self.stages.len() - 1;
+        let stage = |(index, chain): (usize, &Vec<Step>)| {
+            tally(chain, &mut x);
+            let outputs = if index == last {
+                EMBEDDING
+            } else {
+                x.outputs()
+            };
+            x.end_stage(outputs)
+        };
+        self.stages.iter().enumerate().map(stage).collect()
     }
 }

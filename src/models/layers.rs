@@ -2,6 +2,8 @@
 
 use tch::{Kind, Tensor};
 
+use super::work::{Tally, side_behind};
+
 /// Weight and bias of one layer. They are cast to the kind of what enters the layer.
 pub(super) struct Layer {
     pub(super) weight: Tensor,
@@ -158,6 +160,20 @@ impl Conv {
         }
         let padded = x.constant_pad_nd([x_ / 2, x_ - x_ / 2, y / 2, y - y / 2]);
         self.forward(&padded, [0, 0], train)
+    }
+
+    /// Counts what [`forward`](Self::forward) does with one image.
+    pub(super) fn tally(&self, x: &mut Tally, padding: [i64; 2]) {
+        let weight = self.weight.size();
+        let side = |at: usize| side_behind(x.sides[at], weight[2 + at], self.stride, padding[at]);
+        let sides = [side(0), side(1)];
+        x.conv(&weight, sides);
+    }
+
+    /// Counts what [`forward_same`](Self::forward_same) does with one image.
+    pub(super) fn tally_same(&self, x: &mut Tally) {
+        let sides = x.sides.map(|side| (side + self.stride - 1) / self.stride);
+        x.conv(&self.weight.size(), sides);
     }
 
     /// Whether training moves it.

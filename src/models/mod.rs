@@ -18,6 +18,7 @@ mod spec;
 mod values;
 mod vit;
 pub mod weights;
+mod work;
 
 use tch::Tensor;
 
@@ -28,6 +29,7 @@ pub use input::{Preprocessing, stack};
 pub use model::Model;
 pub use spec::{ModelError, ModelInfo, ModelSpec, TrainableSet};
 pub use tch::Device;
+pub use work::StageWork;
 
 /// The GPU if libtorch has one to offer, else the CPU.
 #[must_use]
@@ -38,6 +40,12 @@ pub fn best_device() -> Device {
 /// Threads that libtorch's operators use, from now on and for the whole process.
 pub fn set_threads(threads: usize) {
     tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
+}
+
+/// Threads that libtorch's operators use now.
+#[must_use]
+pub fn threads() -> usize {
+    adam::threads()
 }
 
 /// A network: a body in stages that ends in the embedding, then one linear layer.
@@ -58,6 +66,9 @@ pub trait Network: Send {
 
     /// Width of the embedding.
     fn embedding_dim(&self) -> usize;
+
+    /// What each stage does with one image of `size` pixels, from the shapes of the layers alone.
+    fn work(&self, size: u32) -> Vec<StageWork>;
 
     /// For layers computed outside autograd: goes on where `loss.backward()` ended, and updates them.
     fn finish_backward(&self, _adam: &mut Adam) {}

@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
-use super::{Builder, Network, Preprocessing, REGISTRY, Role, Variable, weights::WeightsError};
+use super::{
+    Builder, Network, Preprocessing, REGISTRY, Role, StageWork, Variable, weights::WeightsError,
+};
 
 /// A part of a network that is trained while everything else is frozen.
 #[derive(Clone, Copy, Debug)]
@@ -202,6 +204,36 @@ impl ModelSpec {
     /// As [`ModelSpec::check_size`].
     pub fn parameters(&self, size: u32, classes: usize) -> Result<u64, ModelError> {
         Ok(count_parameters(&self.variables(size, classes)?))
+    }
+
+    /// Parameters that `set` trains, for square inputs of `size` pixels and `classes` classes.
+    ///
+    /// # Errors
+    /// As [`ModelSpec::check_size`].
+    pub fn trainable_parameters(
+        &self,
+        size: u32,
+        classes: usize,
+        set: &TrainableSet,
+    ) -> Result<u64, ModelError> {
+        Ok(count_trainable(&self.variables(size, classes)?, set))
+    }
+
+    /// What each stage of the body does with one image of `size` pixels, and then the last layer. Nothing
+    /// is built and nothing run.
+    ///
+    /// # Errors
+    /// As [`ModelSpec::check_size`].
+    pub fn work(&self, size: u32, classes: usize) -> Result<Vec<StageWork>, ModelError> {
+        self.check_size(size)?;
+        let network = (self.build)(&mut Builder::on_paper(), size, classes);
+        let mut work = network.work(size);
+        let classes = classes as u64;
+        work.push(StageWork {
+            multiply_adds: network.embedding_dim() as u64 * classes,
+            outputs: classes,
+        });
+        Ok(work)
     }
 
     /// Name, input and counts at `size` pixels.

@@ -23,6 +23,7 @@ use super::{
     Builder, ModelSpec, Network, Preprocessing, TrainableSet,
     init::Start,
     layers::{Head, Layer},
+    work::StageWork,
 };
 
 pub(super) const VIT_S14: ModelSpec = ModelSpec {
@@ -235,5 +236,21 @@ impl Network for VisionTransformer {
 
     fn embedding_dim(&self) -> usize {
         WIDTH as usize
+    }
+
+    fn work(&self, size: u32) -> Vec<StageWork> {
+        let side = i64::from(size) / PATCH;
+        let tokens = 1 + side * side;
+        // Queries, keys and values, their projection, and the two dense layers of four times the width; then
+        // each token against each other one, and the values by that.
+        let block = 12 * tokens * WIDTH * WIDTH + 2 * tokens * tokens * WIDTH;
+        let patches = side * side * 3 * PATCH * PATCH * WIDTH;
+        let last = STAGES.len() - 1;
+        let stage = |(index, blocks): (usize, &std::ops::Range<usize>)| {
+            let first = if index == 0 { patches } else { 0 };
+            let outputs = if index == last { WIDTH } else { tokens * WIDTH };
+            StageWork::new(blocks.len() as i64 * block + first, outputs)
+        };
+        STAGES.iter().enumerate().map(stage).collect()
     }
 }

@@ -16,8 +16,8 @@ use crate::storage::{Digest, RecordFile, StorageError, digest_parts, hex};
 
 /// Images sent through the frozen layers together.
 const BATCH: usize = 16;
-/// The share of the free disk that may be taken.
-const SHARE_OF_FREE: f64 = 0.5;
+/// The part of the free disk that may be taken: a half.
+const SHARE_OF_FREE: u64 = 2;
 
 /// What keeping the activations of a phase takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +34,13 @@ impl CacheEstimate {
     /// Whether there is room: at most half of what is free is taken.
     #[must_use]
     pub fn fits(&self) -> bool {
-        self.bytes as f64 <= self.free as f64 * SHARE_OF_FREE
+        self.bytes <= Self::budget(self.free)
+    }
+
+    /// The most that may be taken of so many free bytes.
+    #[must_use]
+    pub fn budget(free: u64) -> u64 {
+        free / SHARE_OF_FREE
     }
 }
 
@@ -205,8 +211,9 @@ fn half_bytes(tensor: &Tensor) -> Vec<u8> {
     bytes
 }
 
-/// Bytes free where `folder` is, or will be.
-fn free_space(folder: &Path) -> u64 {
+/// Bytes free where `folder` is, or will be; 0 where the system does not say.
+#[must_use]
+pub fn free_space(folder: &Path) -> u64 {
     let mut place = PathBuf::from(folder);
     while !place.exists() && place.pop() {}
     fs4::available_space(&place).unwrap_or(0)

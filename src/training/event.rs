@@ -116,12 +116,40 @@ pub struct EpochMetrics {
     pub patience_left: usize,
     /// Wall-clock seconds of this epoch, validation included.
     pub seconds: f64,
+    /// Those of its training steps alone; 0 in runs of before this was kept.
+    #[serde(default)]
+    pub train_seconds: f64,
     /// Confusion of the validation split: rows true, columns predicted.
     #[serde(skip, default = "empty_confusion")]
     pub confusion: ConfusionMatrix,
     /// Every validation image with the answer of this epoch.
     #[serde(skip)]
     pub predictions: Vec<ValidationPrediction>,
+}
+
+#[cfg(test)]
+impl EpochMetrics {
+    /// One in which nothing happened.
+    pub(super) fn empty() -> Self {
+        Self {
+            epoch: 1,
+            phase: 1,
+            learning_rate: 0.0,
+            train_loss: 0.0,
+            train_accuracy: 0.0,
+            train_macro_f1: 0.0,
+            val_loss: 0.0,
+            val_accuracy: 0.0,
+            val_macro_f1: 0.0,
+            val_f1: Vec::new(),
+            best: false,
+            patience_left: 0,
+            seconds: 0.0,
+            train_seconds: 0.0,
+            confusion: empty_confusion(),
+            predictions: Vec::new(),
+        }
+    }
 }
 
 fn first() -> usize {

@@ -4,18 +4,22 @@
 //! makes of an image is computed once ([`Activations`]) and read from disk ever after.
 
 mod activations;
+mod cost;
 mod ema;
 mod event;
 mod feed;
 mod objective;
+mod pace;
 mod plan;
 mod schedule;
 mod trainer;
 
-pub use activations::{Activations, CacheEstimate, Variant};
+pub use activations::{Activations, CacheEstimate, Variant, free_space};
+pub use cost::{Disk, DiskCost, PhaseCost, SplitCounts, TrainingCost, estimate, other_choices};
 pub use event::{CacheUse, EpochMetrics, PhaseStart, TrainEvent, ValidationPrediction};
 pub use feed::{Example, PixelSource};
 pub use objective::log_prior;
+pub use pace::{Pace, PaceBook, PaceRecorder, Setting, Source, Task, Workload, guess};
 pub use plan::{
     Balance, Loss, Monitor, Phase, Plan, PlanError, Precision, ResolvedPhase, Sampler, Schedule,
     preset, preset_for, preset_names,

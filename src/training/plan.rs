@@ -512,8 +512,12 @@ impl Plan {
         let changes = &self.augmentation;
         if !changes.is_none() {
             let parts = [
-                (changes.rotation_deg, "rotation", " degrees"),
-                (changes.shear_deg, "shear", " degrees"),
+                (
+                    changes.rotation_deg,
+                    "rotation",
+                    degrees(changes.rotation_deg),
+                ),
+                (changes.shear_deg, "shear", degrees(changes.shear_deg)),
                 (changes.zoom * 100.0, "zoom", " %"),
                 (changes.shift * 100.0, "shift", " %"),
                 (changes.brightness * 100.0, "brightness", " %"),
@@ -536,7 +540,8 @@ impl Plan {
             words += ", the rate falling along a cosine";
         }
         if self.warmup_epochs > 0.0 {
-            words += &format!(" after {} epochs of warm-up", self.warmup_epochs);
+            let plural = if self.warmup_epochs == 1.0 { "" } else { "s" };
+            words += &format!(" after {} epoch{plural} of warm-up", self.warmup_epochs);
         }
         if self.gradient_clip > 0.0 {
             words += &format!(", gradients clipped at norm {}", self.gradient_clip);
@@ -587,9 +592,24 @@ impl ResolvedPhase {
             Monitor::ValMacroF1 => "validation macro-F1",
         };
         format!(
-            "{part}{fresh} with Adam at {}{drawn}, at most {} epochs, until {monitor} has not improved for {} epochs; the best is kept.",
-            self.learning_rate, self.epochs, self.patience
+            "{part}{fresh} with Adam at {}{drawn}, at most {}, until {monitor} has not improved for {}; the best is kept.",
+            self.learning_rate,
+            epochs(self.epochs),
+            epochs(self.patience)
         )
+    }
+}
+
+/// `1 epoch`, `30 epochs`.
+fn epochs(n: usize) -> String {
+    format!("{n} epoch{}", if n == 1 { "" } else { "s" })
+}
+
+fn degrees(angle: f32) -> &'static str {
+    if angle.round() == 1.0 {
+        " degree"
+    } else {
+        " degrees"
     }
 }
 
@@ -643,6 +663,15 @@ mod tests {
         assert_eq!(plan.most_epochs(), 11);
         let words = plan.in_words();
         assert!(words.contains("Phase 1: only the last layer"), "{words}");
+        assert!(words.contains("at most 2 epochs"), "{words}");
+        let short = Plan {
+            epochs: 1,
+            patience: 1,
+            ..Plan::default()
+        };
+        let words = short.in_words();
+        assert!(words.contains("at most 1 epoch, until"), "{words}");
+        assert!(words.contains("improved for 1 epoch;"), "{words}");
         let whole = Plan::default().resolved_phases();
         assert_eq!((whole.len(), whole[0].trainable.as_str()), (1, "all"));
     }
@@ -659,7 +688,7 @@ mod tests {
         let words = plan.in_words();
         assert!(words.contains("die crops"), "{words}");
         assert!(
-            words.contains("rotation 15 degrees, shear 1 degrees, zoom 7 %"),
+            words.contains("rotation 15 degrees, shear 1 degree, zoom 7 %"),
             "{words}"
         );
     }

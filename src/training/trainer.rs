@@ -16,7 +16,7 @@ use super::{
 use crate::domain::{ClassId, CostMatrix, Prediction};
 use crate::evaluation::{ConfusionMatrix, EvaluationError, Report, Temperature};
 use crate::jobs::{JobContext, StopReason};
-use crate::models::{self, Adam, Model, ModelError, best_device, weights};
+use crate::models::{self, Adam, Model, ModelError, ModelSpec, best_device, weights};
 use crate::storage::StorageError;
 
 /// Images read at once where no gradient is needed.
@@ -175,14 +175,24 @@ fn start(plan: &Plan, classes: usize) -> Result<(Model, Option<String>), TrainEr
     Ok((model, report))
 }
 
+/// Whether the layers of `spec` compute in bf16 while they learn.
+pub(super) fn learns_in_bf16(precision: Precision, spec: &ModelSpec, device: Device) -> bool {
+    match precision {
+        Precision::Bf16 => true,
+        Precision::Auto => {
+            let fastest = models::Precision::fastest(device);
+            spec.learns_in_bf16 && fastest == models::Precision::BFloat16
+        }
+        Precision::Fp32 => false,
+    }
+}
+
 /// What the layers compute in while they learn.
 fn kind(plan: &Plan, model: &Model) -> Kind {
-    let device = model.variables.device();
-    let fast = models::Precision::fastest(device) == models::Precision::BFloat16;
-    match plan.precision {
-        Precision::Bf16 => Kind::BFloat16,
-        Precision::Auto if fast && model.spec.learns_in_bf16 => Kind::BFloat16,
-        Precision::Auto | Precision::Fp32 => Kind::Float,
+    if learns_in_bf16(plan.precision, model.spec, model.variables.device()) {
+        Kind::BFloat16
+    } else {
+        Kind::Float
     }
 }
 
@@ -329,6 +339,7 @@ impl<'a> Training<'a> {
                 }
             }
 
+            let train_seconds = started.elapsed().as_secs_f64();
             if let Some(ema) = &mut ema {
                 ema.swap();
             }
@@ -354,6 +365,7 @@ impl<'a> Training<'a> {
                 best: improved,
                 patience_left: phase.patience - waited,
                 seconds: started.elapsed().as_secs_f64(),
+                train_seconds,
                 confusion,
                 predictions: validation_predictions(&data.validation, &predictions),
             };

@@ -4,24 +4,18 @@
 use std::path::Path;
 use std::time::Instant;
 
-use rand::{Rng as _, SeedableRng as _};
-use rand_chacha::ChaCha8Rng;
-
-use crate::domain::{ClassId, CostMatrix, ImageId};
 use crate::inference::answers;
 use crate::jobs::{JobContext, StopReason};
 use crate::models::{Model, Precision, best_device, stack};
-use crate::training::{Example, Phase, PixelSource, Plan, TrainData, TrainError, TrainEvent, fit};
+use crate::training::{Phase, Plan, TrainData, TrainError, TrainEvent, fit};
 
+use super::noise::{CLASSES, IMAGES, Noise, classes, cost, example};
 use super::{Figure, WorkflowError};
 
 const MODELS: [&str; 3] = ["cnn01", "cnn02", "cnn03"];
 /// Side of the study's images, pixels.
 const SIZE: u32 = 299;
 const BATCH: usize = 32;
-const CLASSES: usize = 6;
-/// Different images; the batches draw on them again and again.
-const IMAGES: usize = 64;
 /// Looks at the clock that are not counted, and then those that are.
 const WARM_UP: usize = 4;
 const MEASURED: usize = 20;
@@ -30,17 +24,9 @@ const PHASE_IMAGES: usize = 320;
 const INFERENCE_BATCH: usize = 16;
 const INFERENCE_ROUNDS: usize = 4;
 
-struct Noise(Vec<Vec<u8>>);
-
-impl PixelSource for Noise {
-    fn pixels(&self, image: ImageId) -> &[u8] {
-        &self.0[image.index() % IMAGES]
-    }
-}
-
 /// Training steps of each small network, reading pixels and keeping the books included.
 pub(super) fn train(place: &Path, context: &JobContext) -> Result<Vec<Figure>, WorkflowError> {
-    let pixels = noise();
+    let pixels = Noise::new(SIZE);
     let mut figures = Vec::new();
     for (done, model) in MODELS.into_iter().enumerate() {
         if context.should_stop() {
@@ -75,29 +61,6 @@ pub(super) fn train(place: &Path, context: &JobContext) -> Result<Vec<Figure>, W
     Ok(figures)
 }
 
-fn noise() -> Noise {
-    let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let image = |_| {
-        let mut pixels = vec![0; (SIZE * SIZE) as usize];
-        rng.fill_bytes(&mut pixels);
-        pixels
-    };
-    Noise((0..IMAGES).map(image).collect())
-}
-
-fn example(i: usize) -> Example {
-    Example {
-        image: ImageId::from(i),
-        class: ClassId::from(i % CLASSES),
-    }
-}
-
-fn cost() -> CostMatrix {
-    let row = |a| (0..CLASSES).map(|b| f64::from(u8::from(a != b))).collect();
-    CostMatrix::try_from((0..CLASSES).map(row).collect::<Vec<_>>())
-        .expect("square, with zeros for what is right")
-}
-
 /// Images per second of whole epochs of one part of InceptionV3 on kept activations; the first is a warm-up
 /// and left out, and so is the pass that fills the cache.
 fn epochs(
@@ -108,7 +71,7 @@ fn epochs(
 ) -> Result<Vec<f64>, WorkflowError> {
     let data = TrainData {
         pixels,
-        classes: (0..CLASSES).map(|class| class.to_string()).collect(),
+        classes: classes(),
         train: (0..PHASE_IMAGES).map(|i| example(i % IMAGES)).collect(),
         validation: vec![example(0)],
         test: vec![example(0)],
@@ -144,7 +107,7 @@ fn epochs(
 
 /// Answers of InceptionV3 from pixels that are there: in the quickest precision this processor has, and in fp32.
 pub(super) fn infer(context: &JobContext) -> Result<Vec<Figure>, WorkflowError> {
-    let pixels = noise();
+    let pixels = Noise::new(SIZE);
     let device = best_device();
     let model = Model::new("inception_v3", SIZE, CLASSES, 1, device)?;
     let mut figures = Vec::new();
@@ -182,7 +145,7 @@ pub(super) fn infer(context: &JobContext) -> Result<Vec<Figure>, WorkflowError> 
 fn steps(model: &str, pixels: &Noise) -> Result<Vec<f64>, TrainError> {
     let data = TrainData {
         pixels,
-        classes: (0..CLASSES).map(|class| class.to_string()).collect(),
+        classes: classes(),
         // An epoch without end: it is stopped when enough was seen.
         train: (0..BATCH * 10_000).map(example).collect(),
         validation: vec![example(0)],

@@ -12,17 +12,29 @@ mod scan;
 #[cfg(feature = "torch")]
 mod bench_networks;
 #[cfg(feature = "torch")]
+mod cost;
+#[cfg(feature = "torch")]
 mod drift;
 #[cfg(feature = "torch")]
 mod embed;
+#[cfg(feature = "torch")]
+mod lane;
+#[cfg(feature = "torch")]
+mod machine;
+#[cfg(feature = "torch")]
+mod noise;
 #[cfg(feature = "torch")]
 mod run;
 #[cfg(feature = "torch")]
 mod study;
 #[cfg(feature = "torch")]
 mod submit;
+#[cfg(all(test, feature = "torch"))]
+mod testing;
 #[cfg(feature = "torch")]
 mod train;
+#[cfg(feature = "torch")]
+mod trial;
 #[cfg(feature = "torch")]
 mod weights;
 
@@ -33,9 +45,13 @@ pub use info::{Info, info};
 pub use scan::{Unreadable, contents, open_thumbnails, scan};
 
 #[cfg(feature = "torch")]
+pub use cost::{Choice, CostRequest, PlanCost, training_cost};
+#[cfg(feature = "torch")]
 pub use drift::{DriftResult, DriftScore, DriftSession, drift_labels, prepare_drift, save_ranking};
 #[cfg(feature = "torch")]
 pub use embed::{embed, predict, write_predictions};
+#[cfg(feature = "torch")]
+pub use machine::machine;
 #[cfg(feature = "torch")]
 pub use run::{
     Review, ReviewRow, RunSummary, find_run, load_run, model_infos, resolve_run, review, runs,
@@ -46,6 +62,8 @@ pub use study::{StudyRequest, study, study_plans};
 pub use submit::{SubmitRequest, SubmitSummary, submit};
 #[cfg(feature = "torch")]
 pub use train::{TrainRequest, train};
+#[cfg(feature = "torch")]
+pub use trial::{measure_pace, trials_file};
 #[cfg(feature = "torch")]
 pub use weights::{
     FetchRequest, FetchSummary, HUB, WeightsCheck, WeightsRow, check_weights, fetch_weights,

@@ -14,7 +14,7 @@ use crate::inference::{Agreement, Embedder};
 use crate::models::{Model, ModelError, ModelInfo, Precision, REGISTRY, best_device};
 use crate::project::{MARKER, Snapshot};
 use crate::storage::StorageError;
-use crate::training::Plan;
+use crate::training::{Pace, Plan};
 
 use super::WorkflowError;
 
@@ -84,6 +84,11 @@ pub(super) struct RunFile {
     pub labels_digest: String,
     pub weights_digest: String,
     pub warnings: Vec<String>,
+    /// What it ran on; runs of before this was kept do not say.
+    #[serde(default)]
+    pub machine: Option<String>,
+    #[serde(default)]
+    pub pace: Vec<Pace>,
 }
 
 /// Parameter counts of every model, at `size` pixels or at the study's.
@@ -134,6 +139,19 @@ pub fn runs(snapshot: &Snapshot) -> Vec<RunSummary> {
         .collect();
     runs.sort_by(|a, b| (&b.created, &b.name).cmp(&(&a.created, &a.name)));
     runs
+}
+
+/// How long images took in finished runs of the project that ran on `machine`, the newest run first.
+pub(super) fn paces(snapshot: &Snapshot, machine: &str) -> Vec<Pace> {
+    let entries = fs::read_dir(snapshot.runs());
+    let mut files: Vec<RunFile> = entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| read_json::<RunFile>(&entry.ok()?.path(), RUN).ok())
+        .filter(|file| file.machine.as_deref() == Some(machine))
+        .collect();
+    files.sort_by(|a, b| b.created.cmp(&a.created));
+    files.into_iter().flat_map(|file| file.pace).collect()
 }
 
 /// The run that `path` names: its folder, or a project or data set folder, whose newest run it is then.
@@ -307,13 +325,19 @@ fn read_json<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<T, WorkflowE
     serde_json::from_str(&read_text(dir, name)?).map_err(|e| no_run(dir, format!("{name}: {e}")))
 }
 
-/// Creates `dir` for a new run.
-pub(super) fn new_run_dir(dir: &Path) -> Result<(), WorkflowError> {
+/// Whether a new run may be written to `dir`.
+pub(super) fn check_unused(dir: &Path) -> Result<(), WorkflowError> {
     if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(WorkflowError::RunExists {
             path: dir.to_owned(),
         });
     }
+    Ok(())
+}
+
+/// Creates `dir` for a new run.
+pub(super) fn new_run_dir(dir: &Path) -> Result<(), WorkflowError> {
+    check_unused(dir)?;
     fs::create_dir_all(dir).map_err(|e| StorageError::io("create", dir, e))?;
     Ok(())
 }

@@ -72,9 +72,10 @@ pub fn submit(
     if let Some(problem) = &result.head_problem {
         warnings.push(format!("nothing is answered as drift: {problem}"));
     } else {
+        let n = result.n_drift + result.n_regular;
+        let labels = if n == 1 { "label" } else { "labels" };
         warnings.push(format!(
-            "the drift head was fitted on {} labels of incoming images: its score on these very images is transductive",
-            result.n_drift + result.n_regular
+            "the drift head was fitted on {n} {labels} of incoming images: its score on these very images is transductive"
         ));
     }
     let mut counts = vec![0; manifest.classes.len()];
@@ -114,9 +115,13 @@ pub fn submit(
         rows.push(row);
     }
     if unread > 0 {
-        warnings.push(format!(
-            "{unread} images cannot be read and are answered as drift, so that somebody looks at them"
-        ));
+        warnings.push(match unread {
+            1 => "1 image cannot be read and is answered as drift, so that somebody looks at it"
+                .to_owned(),
+            n => format!(
+                "{n} images cannot be read and are answered as drift, so that somebody looks at them"
+            ),
+        });
     }
     if !manifest.classes.is_challenge() {
         let numbers = manifest.classes.iter();

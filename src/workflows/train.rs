@@ -15,17 +15,23 @@ use crate::domain::{ClassId, ImageId, Prediction, Split};
 use crate::imaging::{Die, PixelCache};
 use crate::inference::Agreement;
 use crate::jobs::JobContext;
-use crate::models::set_threads;
+use crate::models::{self, set_threads};
 use crate::project::Snapshot;
 use crate::storage::{Digest, StorageError, atomic_write, digest, hex};
 use crate::training::{
-    Balance, EpochMetrics, Example, Fitted, PixelSource, Plan, TrainData, TrainEvent, fit,
+    Balance, EpochMetrics, Example, Fitted, Pace, PaceRecorder, PixelSource, Plan, TrainData,
+    TrainEvent, fit,
 };
 
 use super::{
     RunSummary, WorkflowError, contents,
     embed::{wanted, write_csv},
-    run::{METRICS, MODEL, PLAN, PREDICTIONS, REPORT, RUN, RunFile, load_run, new_run_dir},
+    lane,
+    machine::machine,
+    run::{
+        METRICS, MODEL, PLAN, PREDICTIONS, REPORT, RUN, RunFile, check_unused, load_run,
+        new_run_dir,
+    },
     weights::with_fetched_weights,
 };
 
@@ -45,6 +51,38 @@ pub struct TrainRequest {
     pub threads: Option<usize>,
 }
 
+impl TrainRequest {
+    /// Whether everything is there that the plan names: to be asked before anything is said or done.
+    ///
+    /// # Errors
+    /// [`WorkflowError::Plan`], [`WorkflowError::Storage`] for a weights file that cannot be read,
+    /// [`WorkflowError::RunExists`].
+    pub fn check(&self) -> Result<(), WorkflowError> {
+        check_plan(&self.plan)?;
+        match &self.out {
+            Some(dir) => check_unused(dir),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether the plan makes sense and its weights can be read.
+pub(super) fn check_plan(plan: &Plan) -> Result<(), WorkflowError> {
+    plan.check()?;
+    let plan = with_fetched_weights(plan)?;
+    if let Some(weights) = &plan.weights {
+        let path = Path::new(weights);
+        let found = fs::File::open(path).and_then(|file| {
+            if file.metadata()?.is_dir() {
+                return Err(std::io::ErrorKind::IsADirectory.into());
+            }
+            Ok(())
+        });
+        found.map_err(|e| StorageError::io("read", path, e))?;
+    }
+    Ok(())
+}
+
 /// Trains `request.plan` on the labelled images of the project: the file labels, as corrected by hand.
 /// Images labelled drift take no part. Everything is written into the run's folder; a training that
 /// ends without a model leaves none behind.
@@ -58,7 +96,11 @@ pub fn train(
     emit: &mut dyn FnMut(TrainEvent),
 ) -> Result<RunSummary, WorkflowError> {
     let plan = &with_fetched_weights(&request.plan)?;
-    plan.check()?;
+    let request = &TrainRequest {
+        plan: plan.clone(),
+        ..request.clone()
+    };
+    request.check()?;
     if let Some(threads) = request.threads {
         set_threads(threads);
     }
@@ -103,12 +145,15 @@ pub fn train(
         let name = format!("{}-{}", created.strftime("%Y-%m-%d-%H%M%S"), plan.model);
         snapshot.runs().join(name)
     });
+    let _turn = lane::take(context)?;
     new_run_dir(&dir)?;
     let trained = (|| {
         atomic_write(&dir.join(PLAN), plan.to_toml().as_bytes())?;
         let metrics = dir.join(METRICS);
         let mut log_problem = None;
+        let mut pace = PaceRecorder::new(plan, models::threads());
         let fitted = fit(plan, &data, &snapshot.cost, context, &mut |event| {
+            pace.watch(&event);
             if let TrainEvent::Epoch(epoch) = &event
                 && log_problem.is_none()
             {
@@ -128,7 +173,12 @@ pub fn train(
         if let Some(problem) = log_problem {
             warnings.push(problem.to_string());
         }
-        write_run(&dir, snapshot, request, &data, &fitted, warnings, &created)
+        let outcome = Trained {
+            fitted: &fitted,
+            pace: pace.paces(),
+            warnings,
+        };
+        write_run(&dir, snapshot, request, &data, outcome, &created)
     })();
     if trained.is_err() {
         // The folder is ours and was empty; a leftover would only look like a run.
@@ -142,7 +192,7 @@ pub fn train(
 pub(super) struct Parts {
     pub(super) train: Vec<Example>,
     pub(super) validation: Vec<Example>,
-    test: Vec<Example>,
+    pub(super) test: Vec<Example>,
     warnings: Vec<String>,
 }
 
@@ -272,10 +322,12 @@ fn data_warnings(
 ) -> Vec<String> {
     let mut warnings = Vec::new();
     if let Some((_, first)) = failed.first() {
-        warnings.push(format!(
-            "{} images were left out because they cannot be read; the first: {first}",
-            failed.len()
-        ));
+        warnings.push(match failed.len() {
+            1 => format!("1 image was left out because it cannot be read: {first}"),
+            n => {
+                format!("{n} images were left out because they cannot be read; the first: {first}")
+            }
+        });
     }
     for (index, class) in data.classes.iter().enumerate() {
         let count = |examples: &[Example]| {
@@ -302,11 +354,19 @@ fn data_warnings(
         .filter(|id| snapshot.label(*id).is_some() && snapshot.regular_class(*id).is_none())
         .count();
     if drift > 0 {
+        let images = if drift == 1 { "image" } else { "images" };
         warnings.push(format!(
-            "{drift} images of the labelled part were relabelled by hand and name no regular class: left out"
+            "{drift} {images} of the labelled part, relabelled by hand to no regular class: left out"
         ));
     }
     warnings
+}
+
+/// What a training brought.
+struct Trained<'a> {
+    fitted: &'a Fitted,
+    pace: Vec<Pace>,
+    warnings: Vec<String>,
 }
 
 fn write_run(
@@ -314,10 +374,14 @@ fn write_run(
     snapshot: &Snapshot,
     request: &TrainRequest,
     data: &TrainData<'_>,
-    fitted: &Fitted,
-    warnings: Vec<String>,
+    outcome: Trained<'_>,
     created: &jiff::Zoned,
 ) -> Result<(), WorkflowError> {
+    let Trained {
+        fitted,
+        pace,
+        warnings,
+    } = outcome;
     let manifest = &snapshot.manifest;
     let compared = data.validation.iter().take(COMPARED);
     let compared: Vec<&[u8]> = compared.map(|e| data.pixels.pixels(e.image)).collect();
@@ -382,6 +446,8 @@ fn write_run(
         labels_digest: hex(&digest(hand.join("\n").as_bytes())),
         weights_digest: hex(&weights_digest),
         warnings,
+        machine: Some(machine()),
+        pace,
     };
     write_json(&dir.join(RUN), &file)
 }

@@ -133,7 +133,7 @@ impl App {
             return;
         };
         let form = w.train_view.form();
-        match form.problem() {
+        match form.problem().or_else(|| w.cost.problem(&form.plan)) {
             Some(problem) => self.toasts.add(Level::Warning, problem),
             None => {
                 let plan = form.plan.clone();

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use super::super::App;
 use super::super::background::End;
-use super::super::command::ReviewCommand;
+use super::super::command::{ReviewCommand, View};
 use super::super::predictions::{DriftOpinion, Predictions};
 use super::super::start;
 use super::super::state::DriftEvent;
+use super::super::state::words::count;
 use super::super::toasts::Level;
 use super::super::workspace::Workspace;
 use crate::domain::{ImageId, Split};
@@ -25,7 +26,7 @@ const NEAR_DRIFT: usize = 20;
 const REFIT_REPEATS: usize = 2;
 
 /// Threads for libtorch: painting keeps a core.
-fn compute_threads() -> usize {
+pub(super) fn compute_threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     cores.saturating_sub(1).max(1)
 }
@@ -57,6 +58,8 @@ impl App {
             self.toasts.add(Level::Info, text);
             return;
         }
+        // What is being timed now would be timed beside a training.
+        w.trial_job.stop(StopReason::Cancelled);
         w.train.begin(plan.clone());
         let title = format!("training {}", plan.model);
         let snapshot = w.snapshot();
@@ -117,12 +120,17 @@ impl App {
                 }
                 let dir = run.dir.clone();
                 w.runs.add(run);
+                // It has shown how long such a training takes.
+                w.cost.forget();
                 self.open_run(dir);
             }
             End::Cancelled => w.train.fail("Cancelled; nothing of it was kept."),
             End::Failed(sentence) => {
                 w.train.fail(sentence.clone());
-                self.toasts.add(Level::Error, sentence);
+                // Where the page of the training is open, it says so itself.
+                if self.view != View::Train || w.train_view.is_planning(&w.train) {
+                    self.toasts.add(Level::Error, sentence);
+                }
             }
         }
         let queued = self.workspace.as_mut().map(|w| &mut w.train.queued);
@@ -477,7 +485,8 @@ impl App {
         };
         match w.submit_job.try_end() {
             Some(End::Done(summary)) => {
-                let text = format!("Wrote {} rows to {}.", summary.rows, summary.file.display());
+                let rows = count(summary.rows as u64, "row");
+                let text = format!("Wrote {rows} to {}.", summary.file.display());
                 self.toasts.add(Level::Good, text);
                 for warning in summary.warnings {
                     self.toasts.add(Level::Warning, warning);

@@ -1,5 +1,6 @@
 //! What the panels show, as plain data: changed by events, read by the views, free of painting.
 
+pub mod cost;
 pub mod drift;
 pub mod plan_form;
 pub mod review;
@@ -7,6 +8,7 @@ pub mod runs;
 pub mod train;
 pub mod words;
 
+pub use cost::CostState;
 pub use drift::{DriftEvent, DriftImage, DriftPhase, DriftState};
 pub use plan_form::PlanForm;
 pub use review::{Flip, ReviewImage, ReviewState, Truth};

@@ -1,5 +1,6 @@
 //! The plan that is being written before a training starts.
 
+use super::words::sentence;
 use crate::training::{Plan, PlanError, preset, preset_names};
 
 /// A plan under the user's hands.
@@ -76,17 +77,9 @@ impl PlanForm {
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         let wrong = self.text_problem.clone();
-        wrong.or_else(|| self.plan.check().err()).map(|e| {
-            let text = e.to_string();
-            let mut letters = text.chars();
-            let first = letters.next().map(char::to_uppercase);
-            first
-                .into_iter()
-                .flatten()
-                .chain(letters)
-                .chain(['.'])
-                .collect()
-        })
+        wrong
+            .or_else(|| self.plan.check().err())
+            .map(|error| sentence(&error.to_string()))
     }
 
     /// Models that some preset trains, in the presets' order.

@@ -124,9 +124,11 @@ pub struct TrainState {
 impl TrainState {
     /// A training has been started; everything of the last one goes, the queue stays.
     pub fn begin(&mut self, plan: Plan) {
+        let patience = plan.resolved_phases().first().map_or(0, |p| p.patience);
         *self = Self {
             phase: TrainPhase::Preparing,
-            patience_left: plan.patience,
+            patience,
+            patience_left: patience,
             plan: Some(plan),
             queued: std::mem::take(&mut self.queued),
             ..Self::default()
@@ -424,6 +426,7 @@ mod tests {
             best,
             patience_left: if best { 4 } else { 3 },
             seconds: 20.0,
+            train_seconds: 15.0,
             confusion: ConfusionMatrix::from_pairs(2, pairs),
             predictions,
         }))

@@ -22,6 +22,32 @@ pub fn count(n: u64, one: &str) -> String {
     format!("{} {one}{}", thousands(n), if n == 1 { "" } else { "s" })
 }
 
+/// What an error says, as a sentence: its first letter large, a full stop at its end.
+#[must_use]
+pub fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first: String = letters
+        .next()
+        .into_iter()
+        .flat_map(char::to_uppercase)
+        .collect();
+    let stop = if text.ends_with(['.', '!', '?']) {
+        ""
+    } else {
+        "."
+    };
+    format!("{first}{}{stop}", letters.as_str())
+}
+
+/// `81 MB`, `1.9 GB`.
+#[must_use]
+pub fn bytes(n: u64) -> String {
+    match n as f64 / 1e9 {
+        gb if gb < 0.1 => format!("{:.0} MB", gb * 1000.0),
+        gb => format!("{gb:.1} GB"),
+    }
+}
+
 /// A duration in the two units that matter: `42 s`, `4 min`, `1 h 32 min`. Negative and unknown read `0 s`.
 #[must_use]
 pub fn duration(seconds: f64) -> String {
@@ -82,6 +108,11 @@ mod tests {
         assert_eq!(count(1, "image"), "1 image");
         assert_eq!(count(0, "image"), "0 images");
         assert_eq!(score(f64::NAN), "n/a");
+        assert_eq!(bytes(80_700_000), "81 MB");
+        assert_eq!(bytes(1_900_000_000), "1.9 GB");
+        assert_eq!(sentence("the disk is full"), "The disk is full.");
+        assert_eq!(sentence("Écrit."), "Écrit.");
+        assert_eq!(sentence(""), ".");
     }
 
     #[test]

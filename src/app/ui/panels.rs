@@ -4,7 +4,7 @@ use egui::{Color32, Rect, Ui};
 use jiff::Zoned;
 
 use crate::app::context::ViewContext;
-use crate::app::state::{DriftState, ReviewState, RunsState, TrainState};
+use crate::app::state::{CostState, DriftState, ReviewState, RunsState, TrainState};
 use crate::app::views::drift::{DriftData, DriftView};
 use crate::app::views::panel::PanelContext;
 use crate::app::views::review::{ReviewData, ReviewView};
@@ -51,10 +51,12 @@ pub(super) fn train(
     cx: &ViewContext<'_>,
     view: &mut TrainView,
     train: &TrainState,
+    cost: &CostState,
     runs: &RunsState,
 ) {
     let data = TrainData {
         train,
+        estimate: cost,
         runs,
         in_use: cx.predictions.run.as_deref(),
         labelled: cx.session.labelled(),

@@ -1,5 +1,7 @@
 //! Training: the plan before it, the curves and mistakes during it, the report after it.
 
+mod cost;
+
 use std::path::Path;
 
 use egui::{Align, ComboBox, DragValue, Layout, Rect, RichText, ScrollArea, Ui, vec2};
@@ -8,8 +10,8 @@ use super::panel::PanelContext;
 use crate::app::command::{Action, Command};
 use crate::app::icons::Icon;
 use crate::app::state::train::{EpochPoint, few_images};
-use crate::app::state::words::{clock_after, count, thousands};
-use crate::app::state::{LiveImage, PlanForm, RunsState, TrainPhase, TrainState, runs};
+use crate::app::state::words::{bytes, clock_after, count, thousands};
+use crate::app::state::{CostState, LiveImage, PlanForm, RunsState, TrainPhase, TrainState, runs};
 use crate::app::theme::semibold;
 use crate::app::widgets::bars::{Bar, bars};
 use crate::app::widgets::confusion::{self, confusion};
@@ -24,12 +26,16 @@ use crate::evaluation::Report;
 use crate::training::{Balance, Monitor, PhaseStart, preset_names};
 
 const SIDE: f32 = 252.0;
+/// Height of the card with the plan's fields.
+const FIELDS: f32 = 306.0;
 
 /// What the view shows.
 #[derive(Clone, Copy)]
 pub struct TrainData<'a> {
     /// The training that runs, or ran last.
     pub train: &'a TrainState,
+    /// What the plan in the fields will take.
+    pub estimate: &'a CostState,
     /// All runs.
     pub runs: &'a RunsState,
     /// The run in use.
@@ -57,13 +63,19 @@ impl TrainView {
         &self.form
     }
 
+    /// Whether the plan is shown, and not a training.
+    #[must_use]
+    pub fn is_planning(&self, train: &TrainState) -> bool {
+        self.planning || train.phase == TrainPhase::Idle
+    }
+
     /// Paints the view and sends what the user asks for.
     pub fn ui(&mut self, ui: &mut Ui, cx: &PanelContext<'_>, data: &TrainData<'_>) {
         if data.labelled.iter().filter(|n| **n > 0).count() < 2 && !data.train.active() {
             self.nothing_to_learn(ui, cx);
             return;
         }
-        let planning = self.planning || data.train.phase == TrainPhase::Idle;
+        let planning = self.is_planning(data.train);
         self.toolbar(ui, cx, data, planning);
         ui.add_space(GAP);
         let all = ui.available_rect_before_wrap();
@@ -81,7 +93,7 @@ impl TrainView {
                     ui.spacing_mut().item_spacing.y = GAP;
                     let bottom = ui.max_rect().bottom();
                     if planning {
-                        self.plan(ui, cx, data);
+                        self.plan(ui, cx, data, main.height());
                     } else {
                         self.live(ui, cx, data);
                     }
@@ -264,9 +276,15 @@ impl TrainView {
         }
     }
 
-    fn plan(&mut self, ui: &mut Ui, cx: &PanelContext<'_>, data: &TrainData<'_>) {
+    /// `room` is the height of the page: text gets all of it.
+    fn plan(&mut self, ui: &mut Ui, cx: &PanelContext<'_>, data: &TrainData<'_>, room: f32) {
         let palette = cx.palette;
-        let rect = parts::row(ui, 306.0, &[1.0])[0];
+        let height = if self.form.text.is_some() {
+            room.max(FIELDS)
+        } else {
+            FIELDS
+        };
+        let rect = parts::row(ui, height, &[1.0])[0];
         let edited = self.form.edited();
         let said = if edited {
             "changed from the preset"
@@ -276,7 +294,7 @@ impl TrainView {
         let aside = |ui: &mut Ui| parts::aside(ui, palette.muted, said);
         parts::card(ui, palette, rect, "Plan", aside, |ui| {
             if self.form.text.is_some() {
-                self.as_text(ui);
+                self.as_text(ui, cx);
             } else {
                 ui.columns_const(|[left, right]| {
                     self.what(left, cx, data);
@@ -284,7 +302,8 @@ impl TrainView {
                 });
             }
             ui.add_space(8.0);
-            let problem = self.form.problem();
+            let plan = &self.form.plan;
+            let problem = self.form.problem().or_else(|| data.estimate.problem(plan));
             ui.horizontal(|ui| {
                 let text = if data.train.active() {
                     "Queue this run"
@@ -316,29 +335,39 @@ impl TrainView {
                     parts::notice(ui, palette, palette.bad, problem);
                 } else {
                     let labelled: usize = data.labelled.iter().sum();
-                    let images = count(labelled as u64, "labelled image");
-                    parts::aside(
-                        ui,
-                        palette.muted,
-                        &format!("{images}; it runs in the background, labelling goes on."),
-                    );
+                    let mut text = count(labelled as u64, "labelled image");
+                    if let Some(known) = data.estimate.of(&self.form.plan) {
+                        let time = cost::time(known.cost.at_most_s, known.cost.source);
+                        text += &format!(", at most {time}");
+                    }
+                    text += "; it runs in the background, labelling goes on.";
+                    parts::aside(ui, palette.muted, &text);
                 }
             });
         });
+        cost::cards(ui, cx, data, &self.form.plan);
     }
 
     /// The whole plan as its file has it, phases and all.
-    fn as_text(&mut self, ui: &mut Ui) {
+    fn as_text(&mut self, ui: &mut Ui, cx: &PanelContext<'_>) {
         let Some(mut text) = self.form.text.clone() else {
             return;
         };
-        ScrollArea::vertical().max_height(196.0).show(ui, |ui| {
+        let palette = cx.palette;
+        let said = "Every key of the plan; one that is left out has its default.";
+        let label = ui.label(RichText::new(said).color(palette.muted));
+        // The buttons stay below it.
+        let height = (ui.available_height() - 44.0).max(120.0);
+        let scroll = ScrollArea::vertical()
+            .max_height(height)
+            .auto_shrink([false, false]);
+        scroll.show(ui, |ui| {
             let field = egui::TextEdit::multiline(&mut text)
                 .id(egui::Id::unique("plan as TOML"))
                 .code_editor()
-                .desired_rows(11)
+                .min_size(vec2(0.0, height))
                 .desired_width(ui.available_width());
-            if ui.add(field).changed() {
+            if ui.add(field).labelled_by(label.id).changed() {
                 self.form.type_text(text);
             }
         });
@@ -434,7 +463,12 @@ impl TrainView {
                 })
             });
             field(ui, cx, "Patience", |ui| {
-                ui.add(DragValue::new(&mut plan.patience).suffix(" epochs"))
+                let epochs = if plan.patience == 1 {
+                    " epoch"
+                } else {
+                    " epochs"
+                };
+                ui.add(DragValue::new(&mut plan.patience).suffix(epochs))
             });
             let parts: Vec<&str> = plan.phases.iter().map(|p| p.trainable.as_str()).collect();
             if !parts.is_empty() {
@@ -456,6 +490,10 @@ impl TrainView {
                 palette.bad,
                 &format!("The training ended without a result. {why}"),
             );
+            parts::explain(ui, palette, &how_far(train));
+            if train.points.is_empty() {
+                return;
+            }
         }
         let rects = parts::row(ui, 214.0, &[3.0, 3.0, 2.2]);
         loss(ui, cx, train, rects[0]);
@@ -497,11 +535,7 @@ impl TrainView {
         };
         parts::card(ui, palette, rect, "Validation, live", aside, |ui| {
             let Some(matrix) = &train.confusion else {
-                parts::explain(
-                    ui,
-                    palette,
-                    "The first epoch is running; validation follows it.",
-                );
+                parts::explain(ui, palette, not_validated(train));
                 return;
             };
             let matrix_rect = fill_above(ui, 26.0);
@@ -567,6 +601,14 @@ impl TrainView {
         if let Some(Touch::Click(at, _) | Touch::Open(at)) = touched {
             cx.send(Command::Inspect(Some(shown[at].image)));
         }
+    }
+}
+
+/// Why there is no answer on a validation image.
+fn not_validated(train: &TrainState) -> &'static str {
+    match train.phase {
+        TrainPhase::Preparing => "Validation follows the first epoch.",
+        _ => "The first epoch is running; validation follows it.",
     }
 }
 
@@ -717,6 +759,7 @@ fn now_running(ui: &mut Ui, cx: &PanelContext<'_>, train: &TrainState, rect: Rec
             parts::progress(ui, palette, train.fraction());
             ui.add_space(4.0);
             match train.phase {
+                TrainPhase::Failed(_) => return,
                 TrainPhase::Preparing => {
                     parts::explain(
                         ui,
@@ -782,12 +825,21 @@ fn now_running(ui: &mut Ui, cx: &PanelContext<'_>, train: &TrainState, rect: Rec
     );
 }
 
+/// How far a training came that ended without a result.
+fn how_far(train: &TrainState) -> String {
+    let done = match train.points.len() {
+        0 => "It ended before its first epoch did.".to_owned(),
+        n => format!("It ended after {}.", count(n as u64, "epoch")),
+    };
+    format!("{done} Nothing of it was kept. New run shows the plan again.")
+}
+
 /// What became of the frozen layers' activations, as a sentence.
 fn kept(part: &PhaseStart) -> Option<String> {
     let cache = part.cache?;
-    let size = gigabytes(cache.estimate.bytes);
+    let size = bytes(cache.estimate.bytes);
     Some(if !cache.used {
-        let free = gigabytes(cache.estimate.free);
+        let free = bytes(cache.estimate.free);
         format!(
             "Frozen layers run every epoch: keeping what they say would take {size} of {free} free."
         )
@@ -800,13 +852,6 @@ fn kept(part: &PhaseStart) -> Option<String> {
             cache.seconds
         )
     })
-}
-
-fn gigabytes(bytes: u64) -> String {
-    match bytes as f64 / 1e9 {
-        gb if gb < 0.1 => format!("{:.0} MB", gb * 1000.0),
-        gb => format!("{gb:.1} GB"),
-    }
 }
 
 fn test_result(
