@@ -142,7 +142,7 @@ pub fn train(
 pub(super) struct Parts {
     pub(super) train: Vec<Example>,
     pub(super) validation: Vec<Example>,
-    test: Vec<Example>,
+    pub(super) test: Vec<Example>,
     warnings: Vec<String>,
 }
 
