@@ -57,14 +57,15 @@ pub struct Images<'a> {
 ///
 /// Scores are calibrated on regular images that their fit has not seen ([`Calibration`]). The principal
 /// components share one scale, that of regular images over all of them: a direction in which regular images
-/// hardly vary is mostly noise, and is not blown up. Density among the pool is relative to the incoming
+/// hardly vary is mostly noise, and is not blown up. A score that is the same for all regular images says
+/// nothing and is left out. Density among the pool is relative to the incoming
 /// images, so a delivery that is judged later needs a pool of its own.
 pub struct DriftSpace {
     projection: Projection,
     scale: f32,
-    mahalanobis: (Mahalanobis, Calibration),
-    relative: (RelativeMahalanobis, Calibration),
-    nearest: (NearestNeighbours, Calibration),
+    mahalanobis: Option<(Mahalanobis, Calibration)>,
+    relative: Option<(RelativeMahalanobis, Calibration)>,
+    nearest: Option<(NearestNeighbours, Calibration)>,
     density: Option<(PoolDensity, Calibration)>,
     spots: Option<Spots>,
 }
@@ -80,6 +81,8 @@ struct Spots {
 /// The numbers of the images of one set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpaceRows {
+    /// How many images there are.
+    pub images: usize,
     /// Row after row of [`DriftSpace::dim`] numbers.
     pub features: Vec<f32>,
     /// The scores behind them, calibrated: robust standard deviations above the median regular image.
@@ -90,12 +93,12 @@ impl SpaceRows {
     /// Mean of the calibrated scores of each image, within limits: the ranking before anything is labelled.
     #[must_use]
     pub fn fused(&self) -> Vec<f64> {
-        let n = self.scores.first().map_or(0, |s| s.values.len());
+        let n = self.images;
         let limited = |z: f64| z.clamp(LIMITS.0, LIMITS.1);
         (0..n)
             .map(|row| {
                 let sum: f64 = self.scores.iter().map(|s| limited(s.values[row])).sum();
-                sum / self.scores.len() as f64
+                sum / self.scores.len().max(1) as f64
             })
             .collect()
     }
@@ -137,35 +140,39 @@ impl DriftSpace {
 
         let of =
             |kept: &[usize]| -> Vec<ClassId> { kept.iter().map(|row| classes[*row]).collect() };
-        let (mahalanobis, train_far) =
+        let mut train_scores = Vec::new();
+        let mut keep = |name, scores: Option<Vec<f64>>| {
+            train_scores.extend(scores.map(|scores| (name, scores)));
+        };
+        let (mahalanobis, far) =
             calibrated(rows, &folds, |kept, some| Mahalanobis::fit(some, &of(kept)))?;
-        let (relative, train_relative) = calibrated(rows, &folds, |kept, some| {
+        keep(MAHALANOBIS, far);
+        let (relative, far) = calibrated(rows, &folds, |kept, some| {
             RelativeMahalanobis::fit(some, &of(kept))
         })?;
-        let (nearest, train_near) =
-            calibrated(rows, &folds, |_, some| NearestNeighbours::fit(some, 1))?;
-        let mut train_scores = vec![
-            (MAHALANOBIS, train_far),
-            (RELATIVE, train_relative),
-            (NEAREST, train_near),
-        ];
+        keep(RELATIVE, far);
+        let (nearest, far) = calibrated(rows, &folds, |_, some| NearestNeighbours::fit(some, 1))?;
+        keep(NEAREST, far);
         let density = if pool_rows.is_empty() {
             None
         } else {
             let incoming = EmbeddingView::new(&pool_rows, dim)?;
             let crowd = CROWD.min(rows.len() / 2 + incoming.len() - 1).max(1);
-            let (density, train_new) = calibrated(rows, &folds, |_, some| {
+            let (density, new) = calibrated(rows, &folds, |_, some| {
                 PoolDensity::fit(some, incoming, crowd)
             })?;
-            train_scores.push((DriftSpace::DENSITY, train_new));
-            Some(density)
+            keep(Self::DENSITY, new);
+            density
         };
         let spots = match train.local {
-            Some(local) => {
-                let (spots, scores, descriptors) = Spots::fit(local, rows.len())?;
-                train_scores.push((PATCHES, scores));
-                Some((spots, descriptors))
-            }
+            Some(local) => match Spots::fit(local, rows.len()) {
+                Ok((spots, scores, descriptors)) => {
+                    train_scores.push((PATCHES, scores));
+                    Some((spots, descriptors))
+                }
+                Err(DriftError::ConstantScore { .. } | DriftError::NoVariation) => None,
+                Err(error) => return Err(error),
+            },
             None => None,
         };
         let scale = spread(&projected, dim);
@@ -196,11 +203,12 @@ impl DriftSpace {
     /// Numbers of a row.
     #[must_use]
     pub fn dim(&self) -> usize {
-        let spots = self
-            .spots
-            .as_ref()
-            .map_or(0, |s| s.projection.components() + 1);
-        self.projection.components() + spots + 3 + usize::from(self.density.is_some())
+        let spots = self.spots.as_ref().map_or(0, |s| s.projection.components());
+        let scores = [MAHALANOBIS, RELATIVE, NEAREST, Self::DENSITY, PATCHES];
+        let kept = scores
+            .iter()
+            .filter(|name| self.calibration(name).is_some());
+        self.projection.components() + spots + kept.count()
     }
 
     /// The principal components of the embedding, of which every row of [`SpaceRows::features`] begins with
@@ -227,14 +235,19 @@ impl DriftSpace {
         density: Option<Vec<f64>>,
     ) -> Result<SpaceRows, DriftError> {
         let rows = EmbeddingView::new(projected, self.projection.components())?;
-        let mut scores = vec![
-            (MAHALANOBIS, self.mahalanobis.0.score_all(rows)?),
-            (RELATIVE, self.relative.0.score_all(rows)?),
-            (NEAREST, self.nearest.0.score_all(rows)?),
-        ];
+        let mut scores = Vec::new();
+        if let Some((fitted, _)) = &self.mahalanobis {
+            scores.push((MAHALANOBIS, fitted.score_all(rows)?));
+        }
+        if let Some((fitted, _)) = &self.relative {
+            scores.push((RELATIVE, fitted.score_all(rows)?));
+        }
+        if let Some((fitted, _)) = &self.nearest {
+            scores.push((NEAREST, fitted.score_all(rows)?));
+        }
         if let Some((fitted, _)) = &self.density {
             let found = density.map_or_else(|| fitted.score_all(rows), Ok)?;
-            scores.push((DriftSpace::DENSITY, found));
+            scores.push((Self::DENSITY, found));
         }
         let descriptors = match (&self.spots, local) {
             (Some(spots), Some(local)) => {
@@ -257,10 +270,10 @@ impl DriftSpace {
     ) -> Result<SpaceRows, DriftError> {
         let scores: Vec<NamedScores> = raw
             .into_iter()
-            .map(|(name, values)| {
-                let calibration = self.calibration(name);
+            .filter_map(|(name, values)| {
+                let calibration = self.calibration(name)?;
                 let values = values.iter().map(|s| calibration.robust_z(*s)).collect();
-                NamedScores { name, values }
+                Some(NamedScores { name, values })
             })
             .collect();
         let wide = self.projection.components();
@@ -284,16 +297,20 @@ impl DriftSpace {
                 features.push((z * SCORE_WEIGHT) as f32);
             }
         }
-        Ok(SpaceRows { features, scores })
+        Ok(SpaceRows {
+            images: projected.len() / wide,
+            features,
+            scores,
+        })
     }
 
-    fn calibration(&self, name: &str) -> &Calibration {
-        match (name, &self.density, &self.spots) {
-            (MAHALANOBIS, ..) => &self.mahalanobis.1,
-            (RELATIVE, ..) => &self.relative.1,
-            (Self::DENSITY, Some((_, calibration)), _) => calibration,
-            (PATCHES, _, Some(spots)) => &spots.calibration,
-            _ => &self.nearest.1,
+    fn calibration(&self, name: &str) -> Option<&Calibration> {
+        match name {
+            MAHALANOBIS => self.mahalanobis.as_ref().map(|(_, c)| c),
+            RELATIVE => self.relative.as_ref().map(|(_, c)| c),
+            NEAREST => self.nearest.as_ref().map(|(_, c)| c),
+            PATCHES => self.spots.as_ref().map(|spots| &spots.calibration),
+            _ => self.density.as_ref().map(|(_, c)| c),
         }
     }
 
@@ -379,19 +396,25 @@ fn reports(
     Ok((scores, descriptors))
 }
 
-/// A score fitted on all rows, with the scores of the rows out of fold.
+/// A score fitted on all rows, with its calibration.
+type Fit<S> = Option<(S, Calibration)>;
+
+/// A score fitted on all rows, and the scores of the rows out of fold; neither where all are the same.
 fn calibrated<S: Scorer>(
     rows: EmbeddingView<'_>,
     folds: &Folds,
     fit: impl Fn(&[usize], EmbeddingView<'_>) -> Result<S, DriftError>,
-) -> Result<((S, Calibration), Vec<f64>), DriftError> {
+) -> Result<(Fit<S>, Option<Vec<f64>>), DriftError> {
     let fit = |kept: &[usize]| fit(kept, EmbeddingView::new(&rows.gather(kept), rows.dim())?);
     let held_out = out_of_fold(folds, fit, |scorer, held_out| {
         scorer.score_all(EmbeddingView::new(&rows.gather(held_out), rows.dim())?)
     })?;
     let all: Vec<usize> = (0..rows.len()).collect();
-    let calibration = Calibration::new(held_out.clone())?;
-    Ok(((fit(&all)?, calibration), held_out))
+    match Calibration::new(held_out.clone()) {
+        Ok(calibration) => Ok((Some((fit(&all)?, calibration)), Some(held_out))),
+        Err(DriftError::ConstantScore { .. }) => Ok((None, None)),
+        Err(error) => Err(error),
+    }
 }
 
 /// Root mean square of all values: the standard deviation over centred components. 1 where there is none.
