@@ -425,6 +425,7 @@ mod tests {
             dir: PathBuf::from("project"),
             cost: CostMatrix::default_for(&classes),
             drift_threshold: 0.5,
+            drift_network: None,
         };
         Session::new(snapshot, None, HashMap::new())
     }

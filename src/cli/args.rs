@@ -331,6 +331,101 @@ pub enum DriftCommand {
     Rank(RankArgs),
     /// Fit the drift head on the hand labels and measure it by cross-validation
     Train(RankArgs),
+    /// Hide a class of a labelled set as if it were drift, label by the truth, and measure
+    Simulate(SimulateArgs),
+    /// Play a labelling session on the incoming images with a table of the truth as the labeller
+    Rehearse(RehearseArgs),
+}
+
+#[cfg(feature = "torch")]
+#[derive(Debug, ClapArgs)]
+pub struct RehearseArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    /// The run that answers [default: the newest of the project]
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<PathBuf>,
+    /// A CSV filename,label that names the class of every incoming image
+    #[arg(long, value_name = "FILE")]
+    pub truth: PathBuf,
+    /// Labels to give
+    #[arg(long, value_name = "N", default_value_t = 150)]
+    pub labels: usize,
+    /// Seeds the queue
+    #[arg(long, value_name = "S", default_value_t = 42)]
+    pub seed: u64,
+}
+
+#[cfg(feature = "torch")]
+#[derive(Debug, ClapArgs)]
+pub struct SimulateArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// The class that plays drift
+    #[arg(long, value_name = "NAME")]
+    pub drift_class: String,
+    /// The network whose features are used
+    #[arg(long, value_name = "NAME", default_value = "inception_v3")]
+    pub model: String,
+    /// Its pretrained weights, a file or a name of `driftscope weights list` [default: those fetched
+    /// for the network]
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// What the weights expect of the pixels: scale01, minus1_1 or imagenet
+    #[arg(long, value_name = "SCALE")]
+    pub preprocessing: Option<String>,
+    /// Side of the network's input, pixels [default: the study's]
+    #[arg(long, value_name = "PX")]
+    pub size: Option<u32>,
+    /// Keep images that share a value of this column on one side
+    #[arg(long, value_name = "COLUMN")]
+    pub group_by: Option<String>,
+    /// Numbers of labels after which to measure
+    #[arg(
+        long,
+        value_name = "N,N",
+        value_delimiter = ',',
+        default_value = "0,10,20,50,100"
+    )]
+    pub labels: Vec<usize>,
+    /// The order in which images are labelled
+    #[arg(long, value_enum, default_value_t = QueueOrder::Mixed)]
+    pub strategy: QueueOrder,
+    /// Share of drift among the images labelled and measured
+    #[arg(long, value_name = "P", default_value_t = 0.06)]
+    pub drift_rate: f64,
+    /// Random splits
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub repeats: usize,
+    /// Seeds them
+    #[arg(long, value_name = "S", default_value_t = 42)]
+    pub seed: u64,
+}
+
+/// The order of a simulated labelling.
+#[cfg(feature = "torch")]
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum QueueOrder {
+    /// The default queue of the workbench
+    Mixed,
+    /// At random
+    Random,
+    /// Always the likeliest drift
+    Top,
+}
+
+#[cfg(feature = "torch")]
+#[derive(Debug, ClapArgs)]
+pub struct NetworkArgs {
+    /// Look for drift with a pretrained network instead of the run: its weights, a file or a name of
+    /// `driftscope weights list`. Remembered in the project
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<String>,
+    /// The architecture of these weights
+    #[arg(long, value_name = "NAME", default_value = "inception_v3")]
+    pub model: String,
 }
 
 #[cfg(feature = "torch")]
@@ -338,6 +433,8 @@ pub enum DriftCommand {
 pub struct RankArgs {
     #[command(flatten)]
     pub data: DataArgs,
+    #[command(flatten)]
+    pub network: NetworkArgs,
     /// The run whose embeddings are used [default: the newest of the project]
     #[arg(long, value_name = "RUN")]
     pub run: Option<PathBuf>,
@@ -354,6 +451,8 @@ pub struct RankArgs {
 pub struct SubmitArgs {
     #[command(flatten)]
     pub data: DataArgs,
+    #[command(flatten)]
+    pub network: NetworkArgs,
     /// The run that answers [default: the newest of the project]
     #[arg(long, value_name = "RUN")]
     pub run: Option<PathBuf>,

@@ -1,12 +1,19 @@
 //! Drift ranking, drift head, submission.
 
+use std::path::Path;
+
 use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::evaluation::Interval;
-use crate::workflows::{self, DriftResult, Snapshot, SubmitRequest, SubmitSummary};
+use crate::workflows::{
+    self, DriftNetwork, DriftResult, DriftSource, Project, RehearseRequest, SimulateRequest,
+    Snapshot, Strategy, SubmitRequest, SubmitSummary,
+};
 
-use super::args::{DriftCommand, RankArgs, SubmitArgs};
+use super::args::{
+    DriftCommand, NetworkArgs, QueueOrder, RankArgs, RehearseArgs, SimulateArgs, SubmitArgs,
+};
 use super::data::project;
 use super::output::{Bar, Output};
 
@@ -17,11 +24,105 @@ pub fn drift(command: DriftCommand, output: &Output) -> Result<()> {
     match command {
         DriftCommand::Rank(args) => rank(&args, false, output),
         DriftCommand::Train(args) => rank(&args, true, output),
+        DriftCommand::Simulate(args) => simulate(args, output),
+        DriftCommand::Rehearse(args) => rehearse(args, output),
     }
 }
 
-fn rank(args: &RankArgs, must_fit: bool, output: &Output) -> Result<()> {
+fn rehearse(args: RehearseArgs, output: &Output) -> Result<()> {
+    let mut project = project(&args.data, output)?;
+    choose_network(&mut project, &args.network, output)?;
+    let snapshot = project.snapshot();
+    let run = workflows::find_run(&snapshot, args.run.as_deref())?;
+    let request = RehearseRequest {
+        source: DriftSource::of(&snapshot, &run.dir)?,
+        truth: args.truth,
+        labels: args.labels,
+        seed: args.seed,
+    };
+    let bar = Bar::new();
+    let r = workflows::rehearse(&snapshot, &request, &bar.context)?;
+    drop(bar);
+    output.say(&format!(
+        "{} labels of {} incoming images: {} of {} drift found ({:.0} %)",
+        r.labels,
+        r.images,
+        r.found,
+        r.drift,
+        100.0 * r.found as f64 / r.drift.max(1) as f64
+    ));
+    for (reason, (shown, drift)) in &r.by_reason {
+        output.say(&format!("  {reason:20} {shown:4} shown, {drift:3} drift"));
+    }
+    output.say(&format!(
+        "on the {} left unlabelled ({} drift): F1 {:.3} at 0.5, average precision {:.3}; {:.0} % of all drift found or caught",
+        r.rest, r.rest_drift, r.rest_f1, r.rest_ap, 100.0 * r.caught
+    ));
+    output.say(&format!(
+        "PWA on all incoming images: cheapest answers {:.5}, with hand labels {:.5}, gate at 0.5 {:.5}; constant answer {:.5}; PaDiM above 0.5 {}",
+        r.pwa, r.pwa_with_hand_labels, r.pwa_gate, r.pwa_constant,
+        r.pwa_padim.map_or("not computed".to_owned(), |p| format!("{p:.5}"))
+    ));
+    output.json(&r)
+}
+
+fn simulate(args: SimulateArgs, output: &Output) -> Result<()> {
     let project = project(&args.data, output)?;
+    let body = workflows::find_body(
+        &args.model,
+        args.weights.as_deref(),
+        args.size,
+        args.preprocessing.as_deref(),
+    )?;
+    let request = SimulateRequest {
+        drift_class: args.drift_class,
+        body,
+        group_by: args.group_by,
+        labels: args.labels,
+        strategy: match args.strategy {
+            QueueOrder::Mixed => Strategy::Mixed,
+            QueueOrder::Random => Strategy::Random,
+            QueueOrder::Top => Strategy::Top,
+        },
+        drift_rate: args.drift_rate,
+        repeats: args.repeats,
+        seed: args.seed,
+    };
+    let bar = Bar::new();
+    let result = workflows::simulate(&project.snapshot(), &request, &bar.context)?;
+    drop(bar);
+    let parts = result.images;
+    output.say(&format!(
+        "{} as drift: {} regular images known, {} in the pool ({} drift), {} measured ({} drift), {} repeats",
+        result.drift_class, parts.train, parts.pool, parts.pool_drift, parts.measured,
+        parts.measured_drift, request.repeats
+    ));
+    output.say("labels   AP (sd)          F1 at 0.5 (sd)   ROC AUC   drift found");
+    for point in &result.curve {
+        output.say(&format!(
+            "{:6}   {:.3} ({:.3})    {:.3} ({:.3})    {:.3}     {:.1}",
+            point.labels,
+            point.ap_mean,
+            point.ap_sd,
+            point.f1_mean,
+            point.f1_sd,
+            point.auroc_mean,
+            point.found_mean
+        ));
+    }
+    output.say("without labels, on the images measured:");
+    for (name, quality) in &result.scores {
+        output.say(&format!(
+            "  {name:24} AP {:.3}   ROC AUC {:.3}",
+            quality.ap, quality.auroc
+        ));
+    }
+    output.json(&result)
+}
+
+fn rank(args: &RankArgs, must_fit: bool, output: &Output) -> Result<()> {
+    let mut project = project(&args.data, output)?;
+    choose_network(&mut project, &args.network, output)?;
     let snapshot = project.snapshot();
     let run = workflows::find_run(&snapshot, args.run.as_deref())?;
     let result = refit(&snapshot, &run.dir)?;
@@ -37,10 +138,33 @@ fn rank(args: &RankArgs, must_fit: bool, output: &Output) -> Result<()> {
     output.json(&result_json(&snapshot, &result, args.top))
 }
 
+/// Remembers in the project with which network drift is to be looked for, if one is given.
+fn choose_network(project: &mut Project, args: &NetworkArgs, output: &Output) -> Result<()> {
+    let Some(weights) = &args.weights else {
+        return Ok(());
+    };
+    let path = Path::new(weights);
+    let weights = if path.exists() {
+        std::fs::canonicalize(path)?.display().to_string()
+    } else {
+        weights.clone()
+    };
+    workflows::find_body(&args.model, Some(Path::new(&weights)), None, None)?;
+    project.settings.drift_network = Some(DriftNetwork {
+        model: args.model.clone(),
+        weights,
+    });
+    if let Err(error) = project.settings.save_if_changed(&project.dir) {
+        output.warn(&format!("used this time only: {error}"));
+    }
+    Ok(())
+}
+
 /// Embeds, then fits on the hand labels of the project.
 pub fn refit(snapshot: &Snapshot, run: &std::path::Path) -> Result<DriftResult> {
     let bar = Bar::new();
-    let session = workflows::prepare_drift(snapshot, run, &bar.context)?;
+    let source = DriftSource::of(snapshot, run)?;
+    let session = workflows::prepare_drift(snapshot, &source, &bar.context)?;
     drop(bar);
     Ok(session.refit(&workflows::drift_labels(snapshot), CV_REPEATS))
 }
@@ -119,7 +243,8 @@ fn result_json(snapshot: &Snapshot, result: &DriftResult, top: usize) -> Value {
 }
 
 pub fn submit(args: &SubmitArgs, output: &Output) -> Result<()> {
-    let project = project(&args.data, output)?;
+    let mut project = project(&args.data, output)?;
+    choose_network(&mut project, &args.network, output)?;
     let snapshot = project.snapshot();
     let run = workflows::find_run(&snapshot, args.run.as_deref())?;
     let request = SubmitRequest {

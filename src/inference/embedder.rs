@@ -18,6 +18,26 @@ pub struct Embedder {
     local: Option<(LocalFeatures, RecordFile)>,
 }
 
+/// The local features that an [`Embedder`] remembers.
+pub struct LocalMemory {
+    cache: RecordFile,
+    weights: Digest,
+    size: u32,
+    /// Places of an image.
+    pub positions: usize,
+    /// Values of each.
+    pub channels: usize,
+}
+
+impl LocalMemory {
+    /// Those of the image with this content: place after place, rows from the top, each of length 1.
+    #[must_use]
+    pub fn get(&self, content: &Digest) -> Option<Vec<f32>> {
+        let key = key(content, &self.weights, self.size);
+        Some(local::read(self.cache.get(&key)?))
+    }
+}
+
 /// What a model makes of one image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EmbeddedImage {
@@ -56,10 +76,7 @@ impl Embedder {
         precision: Precision,
         folder: &Path,
     ) -> Result<Self, StorageError> {
-        let rounded = match precision {
-            Precision::Full => "",
-            Precision::BFloat16 => "-bf16",
-        };
+        let rounded = suffix(precision);
         let name = format!("embeddings-{}{rounded}", &hex(&weights)[..16]);
         let floats = model.embedding_dim() + model.classes;
         let cache = RecordFile::open(folder, &name, floats * 4)?;
@@ -78,26 +95,25 @@ impl Embedder {
     /// [`StorageError`] when an existing cache cannot be read.
     pub fn keep_local(&mut self, folder: &Path) -> Result<(), StorageError> {
         if let Some(local) = LocalFeatures::of(&self.model) {
-            let name = format!("local-{}", &hex(&self.weights)[..16]);
+            let rounded = suffix(self.model.precision);
+            let name = format!("local-{}{rounded}", &hex(&self.weights)[..16]);
             let cache = RecordFile::open(folder, &name, local.record_len())?;
             self.local = Some((local, cache));
         }
         Ok(())
     }
 
-    /// Places of an image and values of each, where local features are kept.
+    /// Gives up the network and keeps what it remembers of places; none where local features were not kept.
     #[must_use]
-    pub fn local_shape(&self) -> Option<(usize, usize)> {
-        let (local, _) = self.local.as_ref()?;
-        Some((local.positions, local.channels))
-    }
-
-    /// The local features that are remembered of the image with this content: place after place, rows from
-    /// the top, each of length 1.
-    #[must_use]
-    pub fn local(&self, content: &Digest) -> Option<Vec<f32>> {
-        let (_, cache) = self.local.as_ref()?;
-        Some(local::read(cache.get(&self.key(content))?))
+    pub fn into_local_memory(self) -> Option<LocalMemory> {
+        let (local, cache) = self.local?;
+        Some(LocalMemory {
+            cache,
+            weights: self.weights,
+            size: self.model.size,
+            positions: local.positions,
+            channels: local.channels,
+        })
     }
 
     /// Side of the square images it reads, pixels.
@@ -176,6 +192,14 @@ impl Embedder {
 
     fn key(&self, content: &Digest) -> Digest {
         key(content, &self.weights, self.model.size)
+    }
+}
+
+/// Tells the files of precisions apart.
+fn suffix(precision: Precision) -> &'static str {
+    match precision {
+        Precision::Full => "",
+        Precision::BFloat16 => "-bf16",
     }
 }
 

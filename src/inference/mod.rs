@@ -5,4 +5,4 @@ mod embedder;
 mod local;
 
 pub use agreement::Agreement;
-pub use embedder::{EmbeddedImage, Embedder, answers};
+pub use embedder::{EmbeddedImage, Embedder, LocalMemory, answers};

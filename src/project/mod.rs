@@ -5,7 +5,7 @@ mod settings;
 mod snapshot;
 
 pub use location::{MARKER, locate};
-pub use settings::{Settings, Source};
+pub use settings::{DriftNetwork, Settings, Source};
 pub use snapshot::Snapshot;
 
 use std::{
@@ -159,6 +159,7 @@ impl Project {
             dir: self.dir.clone(),
             cost: self.cost(),
             drift_threshold: self.settings.drift_threshold,
+            drift_network: self.settings.drift_network.clone(),
         }
     }
 

@@ -34,8 +34,19 @@ pub struct Settings {
     /// What each kind of mistake costs, rows true, columns answered, drift last; what is usual for the
     /// classes when not given.
     pub cost: Option<CostMatrix>,
+    /// A pretrained network to look for drift with, instead of the run that answers.
+    pub drift_network: Option<DriftNetwork>,
     /// Where the images are.
     pub source: Source,
+}
+
+/// A network by name and file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftNetwork {
+    /// The architecture.
+    pub model: String,
+    /// Its pretrained weights: a file, or the name of fetched ones.
+    pub weights: String,
 }
 
 /// Where the data set of a project is and how to read it.
@@ -99,6 +110,7 @@ impl Default for Settings {
             split_seed: split.seed,
             group_by: None,
             cost: None,
+            drift_network: None,
             source: Source::default(),
         }
     }

@@ -5,6 +5,8 @@ use std::{path::PathBuf, sync::Arc};
 use crate::dataset::Manifest;
 use crate::domain::{ClassId, CostMatrix, ImageId, Label, Split};
 
+use super::DriftNetwork;
+
 /// What a job needs to know. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -20,6 +22,8 @@ pub struct Snapshot {
     pub cost: CostMatrix,
     /// Probability from which an image is answered as drift.
     pub drift_threshold: f64,
+    /// A pretrained network to look for drift with, if one was chosen.
+    pub drift_network: Option<DriftNetwork>,
 }
 
 impl Snapshot {

@@ -1,52 +1,92 @@
 //! Drift: embeddings once, then a ranking and a head that refits in milliseconds after every label.
 
-use std::{collections::HashMap, path::Path, time::Instant};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
+use rand::{SeedableRng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::domain::{ClassId, ImageId, Prediction, Split};
 use crate::drift::{
-    DriftHead, EmbeddingView, HeadOptions, Mahalanobis, NearestNeighbours, Projection,
-    held_out_scorer,
+    Calibration, DriftError, DriftSpace, EmbeddingView, Fitted, Images, LocalShape, LocalSource,
+    NamedScores, SpaceRows, k_center, similarity_to_nearest,
 };
 use crate::evaluation::{CvPlan, CvReport, cross_validate};
-use crate::inference::EmbeddedImage;
+use crate::inference::LocalMemory;
 use crate::jobs::JobContext;
 use crate::project::Snapshot;
+use crate::queue::{Known, Reason, control_sample, mixed};
+use crate::storage::Digest;
 
 use super::export::refuse_own_files;
 use super::{
     Unreadable, WorkflowError,
-    embed::{embed, write_csv},
+    embed::{Body, Eyes, embed, write_csv},
     run::load_run,
     train::Parts,
+    weights::find_body,
 };
 use crate::training::Example;
 
-/// Neighbours behind the distance feature.
-const NEIGHBOURS: usize = 10;
-/// Regular validation images that a head is fitted beside the labels, at most: more would only slow it.
-const REFERENCE_IMAGES: usize = 400;
+/// Regular images that the space is fitted on, at most: distances to more would only be slower.
+const REGULAR_IMAGES: usize = 3_000;
+/// Fewer regular images than this that a network has not learned from tell nothing; it then takes those it has.
+const FEW_REGULAR: usize = 30;
+/// Regular images that a head is fitted beside the labels, at most: more would only slow it.
+const REFERENCE_IMAGES: usize = 800;
+/// Images unlike each other that the first screen draws on.
+const DIVERSE: usize = 20;
 /// Seeds everything random in here.
 const SEED: u64 = 42;
 
+/// Where the numbers come from that drift is judged by.
+#[derive(Clone, Debug)]
+pub struct DriftSource {
+    /// The run that answers with one of the regular classes.
+    pub run: PathBuf,
+    /// A pretrained network to look for drift with; the run's own when not given. Training on the regular
+    /// classes makes a network forget what else there is, so a general one mostly sees more.
+    pub body: Option<Body>,
+}
+
+impl DriftSource {
+    /// The run in `run`, with the pretrained network that the project has chosen, if any.
+    ///
+    /// # Errors
+    /// As [`find_body`].
+    pub fn of(snapshot: &Snapshot, run: &Path) -> Result<Self, WorkflowError> {
+        let chosen = snapshot.drift_network.as_ref();
+        let body = chosen.map(|c| find_body(&c.model, Some(Path::new(&c.weights)), None, None));
+        Ok(Self {
+            run: run.to_owned(),
+            body: body.transpose()?,
+        })
+    }
+}
+
 /// The images in which drift is looked for, as numbers: all that refitting needs.
 ///
-/// Candidates are the incoming images, or every image of a data set that has none. Distances are
-/// measured to the run's training images and calibrated on its validation images, so that the score of
-/// an image does not depend on which others are looked at.
+/// Candidates are the incoming images, or every image of a data set that has none. What they are compared
+/// with are regular images that the network has not learned from, so that the score of an image does not
+/// depend on which others are looked at; see [`DriftSpace`] for the one score that does.
 pub struct DriftSession {
-    /// Name of the run whose embeddings these are.
-    pub run: String,
+    /// What the features come from, for people.
+    pub source: String,
     /// The candidates, in the order of the data set.
     pub images: Vec<ImageId>,
     /// Candidates that cannot be read, with the sentence why.
     pub failed: Unreadable,
     rows: HashMap<ImageId, usize>,
-    /// Candidates first, then regular images of the validation split.
+    space: DriftSpace,
+    /// Candidates first, then regular images that a head is fitted beside them.
     features: Vec<f32>,
-    dim: usize,
-    distances: Vec<f64>,
+    /// Of the candidates.
+    pool: SpaceRows,
     anomaly: Vec<f32>,
     predictions: Vec<Prediction>,
 }
@@ -59,8 +99,7 @@ pub struct DriftScore {
     /// Probability of drift: out of fold where the image is labelled and cross-validation was possible.
     /// None until both kinds are labelled.
     pub probability: Option<f32>,
-    /// Share of the regular validation images that are less far from the training images, `0..1`; above
-    /// the farthest of them it goes on rising towards 1.
+    /// Place of the mean of all unsupervised scores among those of regular images, in `(0, 1)`.
     pub anomaly: f32,
 }
 
@@ -82,131 +121,218 @@ pub struct DriftResult {
     pub milliseconds: f64,
 }
 
-/// Embeds candidates and reference images with the run in `dir` (cached) and prepares the refitting.
+/// Embeds candidates and regular images (cached) and prepares the refitting.
 ///
 /// # Errors
 /// [`WorkflowError`].
 pub fn prepare_drift(
     snapshot: &Snapshot,
-    dir: &Path,
+    source: &DriftSource,
     context: &JobContext,
 ) -> Result<DriftSession, WorkflowError> {
-    let run = load_run(dir)?;
-    let parts = Parts::of(snapshot, &run.plan)?;
+    let run = load_run(&source.run)?;
     let mut candidates = snapshot.in_split(Split::Incoming);
     if candidates.is_empty() {
         candidates = snapshot.manifest.ids().collect();
     }
-    let mut wanted = candidates.clone();
-    wanted.extend(parts.train.iter().map(|e| e.image));
-    wanted.extend(parts.validation.iter().map(|e| e.image));
-    wanted.sort_unstable();
-    wanted.dedup();
-    let mut found: HashMap<ImageId, EmbeddedImage> = HashMap::with_capacity(wanted.len());
-    let failed = embed(snapshot, &run, &wanted, context, &mut |rows| {
-        found.extend(rows);
+    let mut predictions = HashMap::with_capacity(candidates.len());
+    let failed = embed(snapshot, &run, &candidates, context, &mut |rows| {
+        predictions.extend(rows.into_iter().map(|(id, row)| (id, row.prediction())));
     })?;
-    candidates.retain(|id| found.contains_key(id));
+    candidates.retain(|id| predictions.contains_key(id));
     if candidates.is_empty() {
+        let first = failed.first().map(|(_, why)| why.clone());
         return Err(WorkflowError::Unreadable {
             count: failed.len(),
-            first: failed
-                .into_iter()
-                .next()
-                .map(|(_, why)| why)
-                .unwrap_or_default(),
+            first: first.unwrap_or_default(),
         });
     }
-    let failed = failed
-        .into_iter()
-        .filter(|(id, _)| snapshot.manifest.get(*id).incoming)
-        .collect();
 
-    let with_embedding = |examples: &[Example]| -> Vec<(ImageId, ClassId)> {
-        let known = examples.iter().map(|e| (e.image, e.class));
-        known.filter(|(id, _)| found.contains_key(id)).collect()
-    };
-    let train = with_embedding(&parts.train);
+    let Looked {
+        name,
+        regular,
+        found,
+        seen_as,
+        memory,
+    } = look_for_drift(snapshot, source, &candidates, context)?;
+    context.report(0, 1, "comparing with regular images");
+    let regular: Vec<Example> = regular
+        .into_iter()
+        .filter(|e| found.contains_key(&e.image))
+        .collect();
+    let regular_ids: Vec<ImageId> = regular.iter().map(|e| e.image).collect();
+    let classes: Vec<ClassId> = regular.iter().map(|e| e.class).collect();
+    let regular_part = Seen::new(&regular_ids, &found, &seen_as, memory.as_ref());
+    let pool_part = Seen::new(&candidates, &found, &seen_as, memory.as_ref());
+    let Fitted { space, train, pool } =
+        DriftSpace::fit(regular_part.images()?, &classes, Some(pool_part.images()?))?;
+    let pool = pool.expect("a pool was given");
+
+    let calibration = Calibration::new(train.fused())?;
+    #[expect(clippy::cast_possible_truncation, reason = "a share")]
+    let anomaly = pool
+        .fused()
+        .iter()
+        .map(|z| calibration.quantile(*z) as f32)
+        .collect();
     let rows = candidates.iter().enumerate().map(|(row, id)| (*id, row));
     let rows: HashMap<ImageId, usize> = rows.collect();
-    let calibration = with_embedding(&parts.validation);
-    let reference: Vec<ImageId> = calibration
+    let mut features = pool.features.clone();
+    let every = regular_ids.len().div_ceil(REFERENCE_IMAGES).max(1);
+    let reference = train.features.chunks_exact(space.dim()).zip(&regular_ids);
+    for (row, _) in reference
+        .filter(|(_, id)| !rows.contains_key(id))
+        .step_by(every)
+    {
+        features.extend_from_slice(row);
+    }
+    let predictions = candidates
         .iter()
-        .map(|(id, _)| *id)
-        .filter(|id| !rows.contains_key(id))
-        .take(REFERENCE_IMAGES)
+        .filter_map(|id| predictions.remove(id))
         .collect();
-
-    let dim = found.values().next().map_or(0, |row| row.embedding.len());
-    let gather = |ids: &mut dyn Iterator<Item = ImageId>| -> Vec<f32> {
-        ids.flat_map(|id| found[&id].embedding.iter().copied())
-            .collect()
-    };
-    let train_rows = gather(&mut train.iter().map(|(id, _)| *id));
-    let classes: Vec<ClassId> = train.iter().map(|(_, class)| *class).collect();
-    let projection = Projection::fit(
-        EmbeddingView::new(&train_rows, dim)?,
-        Projection::COMPONENTS,
-        SEED,
-    )?;
-    let kept = projection.components();
-    let project = |rows: &[f32]| projection.project_all(EmbeddingView::new(rows, dim)?);
-    let train_projected = project(&train_rows)?;
-    let bank = EmbeddingView::new(&train_projected, kept)?;
-    let mahalanobis = Mahalanobis::fit(bank, &classes)?;
-    let nearest = NearestNeighbours::fit(bank, NEIGHBOURS)?;
-
-    let looked_at = candidates.iter().chain(&reference).copied();
-    let projected = project(&gather(&mut looked_at.clone()))?;
-    let view = EmbeddingView::new(&projected, kept)?;
-    let distances = mahalanobis.score_all(view)?;
-    let neighbours = nearest.score_all(view)?;
-    // What the head reads: the directions, and how far out the image is along none of them.
-    let features: Vec<f32> = view
-        .rows()
-        .zip(distances.iter().zip(&neighbours))
-        .flat_map(|(row, (far, near))| {
-            row.iter()
-                .copied()
-                .chain([far.ln_1p() as f32, *near as f32])
-        })
-        .collect();
-    let validation_rows = gather(&mut calibration.iter().map(|(id, _)| *id));
-    let regular = match validation_rows.as_slice() {
-        [] => Vec::new(),
-        rows => mahalanobis.score_all(EmbeddingView::new(&project(rows)?, kept)?)?,
-    };
-    let distances = distances[..candidates.len()].to_vec();
-    let anomaly = calibrate(&distances, regular);
-    let predictions = candidates.iter().map(|id| found[id].prediction()).collect();
     Ok(DriftSession {
-        run: run.name,
+        source: name,
+        failed: failed
+            .into_iter()
+            .filter(|(id, _)| snapshot.manifest.get(*id).incoming)
+            .collect(),
         images: candidates,
-        failed,
         rows,
+        space,
         features,
-        dim: kept + 2,
-        distances,
+        pool,
         anomaly,
         predictions,
     })
 }
 
-/// Turns distances into shares of `regular` ones that are smaller; beyond the largest, what is left to 1
-/// shrinks with the distance. Strictly the same order as the distances there.
-fn calibrate(distances: &[f64], mut regular: Vec<f64>) -> Vec<f32> {
-    regular.sort_by(f64::total_cmp);
-    let n = regular.len() as f64 + 1.0;
-    let score = |distance: &f64| {
-        let below = regular.partition_point(|r| r < distance);
-        let share = match regular.last() {
-            Some(largest) if distance > largest => 1.0 - (largest / distance) / n,
-            Some(_) => below as f64 / n,
-            None => distance / (1.0 + distance),
-        };
-        share as f32
+/// Candidates and the regular images to compare with, as the network for drift sees them.
+pub(super) struct Looked {
+    /// The network.
+    pub name: String,
+    /// Some may be missing in `found`: those that cannot be read.
+    pub regular: Vec<Example>,
+    pub found: HashMap<ImageId, Vec<f32>>,
+    pub seen_as: HashMap<ImageId, Digest>,
+    pub memory: Option<LocalMemory>,
+}
+
+/// Runs the network that drift is looked for with over `candidates` and regular images (cached).
+pub(super) fn look_for_drift(
+    snapshot: &Snapshot,
+    source: &DriftSource,
+    candidates: &[ImageId],
+    context: &JobContext,
+) -> Result<Looked, WorkflowError> {
+    let run = load_run(&source.run)?;
+    let parts = Parts::of(snapshot, &run.plan)?;
+    let mut eyes = match &source.body {
+        Some(body) => Eyes::of_body(snapshot, body)?,
+        None => Eyes::of_run(snapshot, &run)?,
     };
-    distances.iter().map(score).collect()
+    eyes.embedder.keep_local(&snapshot.cache())?;
+    let regular = regular_images(&parts, source.body.is_some());
+    let mut wanted: Vec<ImageId> = regular.iter().map(|e| e.image).collect();
+    wanted.extend(candidates);
+    wanted.sort_unstable();
+    wanted.dedup();
+    let mut found = HashMap::with_capacity(wanted.len());
+    let (_, seen_as) = eyes.look(snapshot, &wanted, context, &mut |rows| {
+        found.extend(rows.into_iter().map(|(id, row)| (id, row.embedding)));
+    })?;
+    Ok(Looked {
+        name: eyes.name,
+        regular,
+        found,
+        seen_as,
+        memory: eyes.embedder.into_local_memory(),
+    })
+}
+
+/// Regular images to compare with: all for a general network, else those that the network has not learned
+/// from, as far as there are enough. A random choice of many.
+fn regular_images(parts: &Parts, general: bool) -> Vec<Example> {
+    let mut chosen: Vec<Example> = parts
+        .validation
+        .iter()
+        .chain(&parts.test)
+        .copied()
+        .collect();
+    if general || chosen.len() < FEW_REGULAR {
+        chosen.extend(&parts.train);
+    }
+    if chosen.len() > REGULAR_IMAGES {
+        chosen.shuffle(&mut ChaCha8Rng::seed_from_u64(SEED));
+        chosen.truncate(REGULAR_IMAGES);
+    }
+    chosen.sort_by_key(|e| e.image);
+    chosen
+}
+
+/// Images as a network saw them.
+pub(super) struct Seen<'a> {
+    embeddings: Vec<f32>,
+    dim: usize,
+    local: Option<Remembered<'a>>,
+}
+
+/// Local features, read from the cache.
+struct Remembered<'a> {
+    memory: &'a LocalMemory,
+    seen_as: Vec<Digest>,
+}
+
+impl LocalSource for Remembered<'_> {
+    fn shape(&self) -> LocalShape {
+        shape_of(self.memory)
+    }
+
+    fn image(&self, row: usize) -> Vec<f32> {
+        self.memory
+            .get(&self.seen_as[row])
+            .expect("only images that were looked at are asked for")
+    }
+}
+
+/// How remembered local features are laid out.
+pub(super) fn shape_of(memory: &LocalMemory) -> LocalShape {
+    LocalShape {
+        positions: memory.positions,
+        channels: memory.channels,
+    }
+}
+
+impl<'a> Seen<'a> {
+    /// `images` are all in `found` and `seen_as`.
+    pub fn new(
+        images: &[ImageId],
+        found: &HashMap<ImageId, Vec<f32>>,
+        seen_as: &HashMap<ImageId, Digest>,
+        memory: Option<&'a LocalMemory>,
+    ) -> Self {
+        Self {
+            embeddings: images
+                .iter()
+                .flat_map(|id| found[id].iter().copied())
+                .collect(),
+            dim: found.values().next().map_or(1, Vec::len),
+            local: memory.map(|memory| Remembered {
+                memory,
+                seen_as: images.iter().map(|id| seen_as[id]).collect(),
+            }),
+        }
+    }
+
+    pub fn local(&self) -> Option<&dyn LocalSource> {
+        self.local.as_ref().map(|local| local as &dyn LocalSource)
+    }
+
+    pub fn images(&self) -> Result<Images<'_>, WorkflowError> {
+        Ok(Images {
+            embeddings: EmbeddingView::new(&self.embeddings, self.dim)?,
+            local: self.local(),
+        })
+    }
 }
 
 impl DriftSession {
@@ -223,12 +349,7 @@ impl DriftSession {
     pub fn refit(&self, labels: &[(ImageId, bool)], repeats: usize) -> DriftResult {
         let started = Instant::now();
         let n = self.images.len();
-        let mut labelled: Vec<Option<bool>> = vec![None; n];
-        for (image, drift) in labels {
-            if let Some(row) = self.rows.get(image) {
-                labelled[*row] = Some(*drift);
-            }
-        }
+        let labelled = self.labelled(labels);
         let count = |kind| {
             labelled
                 .iter()
@@ -258,10 +379,7 @@ impl DriftSession {
                 anomaly: self.anomaly[row],
             })
             .collect();
-        let key = |score: &DriftScore| {
-            let row = self.rows[&score.image];
-            (score.probability.unwrap_or(0.0), self.distances[row])
-        };
+        let key = |score: &DriftScore| (score.probability.unwrap_or(0.0), score.anomaly);
         scores.sort_by(|a, b| {
             let (a, b) = (key(a), key(b));
             b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1))
@@ -276,6 +394,67 @@ impl DriftSession {
         }
     }
 
+    /// Share of drift among the candidates: by the control sample of `labels` where that holds ten images at
+    /// least, else a tenth. Never 0 or 1.
+    #[must_use]
+    pub fn drift_rate(&self, labels: &[(ImageId, bool)], seed: u64) -> f64 {
+        let sample = control_sample(&self.labelled(labels), seed);
+        if sample.images < 10 {
+            return 0.1;
+        }
+        // Laplace's rule of succession.
+        (sample.drift as f64 + 1.0) / (sample.images as f64 + 2.0)
+    }
+
+    /// One entry per candidate.
+    fn labelled(&self, labels: &[(ImageId, bool)]) -> Vec<Option<bool>> {
+        let mut labelled = vec![None; self.images.len()];
+        for (image, drift) in labels {
+            if let Some(row) = self.rows.get(image) {
+                labelled[*row] = Some(*drift);
+            }
+        }
+        labelled
+    }
+
+    /// The next `count` candidates to label, each with the reason, in the default order; see
+    /// [`mixed`](crate::queue::mixed). `labels` as for [`refit`](Self::refit); `repeated` were shown a second
+    /// time already; `seed` stays the same while a set is labelled.
+    ///
+    /// # Errors
+    /// [`WorkflowError::Drift`], [`WorkflowError::Queue`].
+    pub fn queue(
+        &self,
+        labels: &[(ImageId, bool)],
+        repeated: &[ImageId],
+        count: usize,
+        seed: u64,
+    ) -> Result<Vec<(ImageId, Reason)>, WorkflowError> {
+        let labelled = self.labelled(labels);
+        let head = if labelled.contains(&Some(true)) {
+            let every: Vec<usize> = (0..self.images.len()).collect();
+            Some(self.judge(&labelled, &every)?)
+        } else {
+            None
+        };
+        let repeated: Vec<usize> = repeated
+            .iter()
+            .filter_map(|id| self.rows.get(id).copied())
+            .collect();
+        let known = QueueState {
+            space: &self.space,
+            pool: &self.pool,
+            labels: &labelled,
+            repeated: &repeated,
+            head: head.as_deref(),
+        };
+        let queue = known.next(count, seed)?;
+        Ok(queue
+            .into_iter()
+            .map(|(row, reason)| (self.images[row], reason))
+            .collect())
+    }
+
     /// The `k` candidates that look most like `image` to the network, nearest first, each with its cosine
     /// similarity; none for an image that is no candidate.
     #[must_use]
@@ -283,8 +462,8 @@ impl DriftSession {
         let Some(row) = self.rows.get(&image).copied() else {
             return Vec::new();
         };
-        // The last two features are distances, not directions.
-        let direction = |row: usize| &self.features[row * self.dim..][..self.dim - 2];
+        let (dim, kept) = (self.space.dim(), self.space.components());
+        let direction = |row: usize| &self.features[row * dim..][..kept];
         let similarity = |a: &[f32], b: &[f32]| {
             let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f32>();
             dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(f32::MIN_POSITIVE)
@@ -303,36 +482,106 @@ impl DriftSession {
         others
     }
 
-    /// Labels of all rows: the candidates', then regular for the reference images.
-    fn all_labels(&self, labelled: &[Option<bool>]) -> Vec<Option<bool>> {
-        let mut all = labelled.to_vec();
-        all.resize(self.features.len() / self.dim, Some(false));
-        all
+    /// Log-odds of drift of every candidate by a head fitted on `labelled` and the reference images.
+    fn fit_head(&self, labelled: &[Option<bool>]) -> Result<Vec<f64>, String> {
+        // Reference images alone teach nothing of what the user calls regular here.
+        if !labelled.contains(&Some(false)) {
+            let drift = labelled.iter().flatten().count();
+            let error = if drift == 0 {
+                DriftError::NoLabels
+            } else {
+                DriftError::NoRegularLabelled { drift }
+            };
+            return Err(error.to_string());
+        }
+        let every: Vec<usize> = (0..self.images.len()).collect();
+        self.judge(labelled, &every)
+            .map_err(|error| error.to_string())
     }
 
-    fn fit_head(&self, labelled: &[Option<bool>]) -> Result<Vec<f64>, String> {
-        let fit = || {
-            let features = EmbeddingView::new(&self.features, self.dim)?;
-            let all = self.all_labels(labelled);
-            // Reference images alone teach nothing of what the user calls regular here.
-            if !labelled.contains(&Some(false)) {
-                return Err(crate::drift::DriftError::NoRegularLabelled {
-                    drift: labelled.iter().flatten().count(),
-                });
+    /// Probability of drift of the candidates in `rows` by a head that learns from `labelled`.
+    fn judge(&self, labelled: &[Option<bool>], rows: &[usize]) -> Result<Vec<f64>, DriftError> {
+        let dim = self.space.dim();
+        let n = self.images.len();
+        let mut learned = Vec::new();
+        let mut drift = Vec::new();
+        for (row, features) in self.features.chunks_exact(dim).enumerate() {
+            let label = if row < n { labelled[row] } else { Some(false) };
+            if let Some(label) = label {
+                learned.extend_from_slice(features);
+                drift.push(label);
             }
-            DriftHead::fit_projected(features, &all, &HeadOptions::default())?
-                .predict_proba_all(features)
-        };
-        fit().map_err(|error| error.to_string())
+        }
+        let head = self.space.fit_head(&learned, &drift)?;
+        rows.par_iter()
+            .map(|row| {
+                let features = &self.features[row * dim..][..dim];
+                let features: Vec<f64> = features.iter().map(|v| f64::from(*v)).collect();
+                head.predict_proba(&features)
+            })
+            .collect()
     }
 
     fn cross_validate(&self, labelled: &[Option<bool>], plan: &CvPlan) -> Result<CvReport, String> {
-        let features =
-            EmbeddingView::new(&self.features, self.dim).map_err(|error| error.to_string())?;
-        let all = self.all_labels(labelled);
-        let options = HeadOptions::default();
-        let scorer = held_out_scorer(features, &all, &options);
+        let scorer = |held_out: &[usize]| {
+            let mut labelled = labelled.to_vec();
+            for row in held_out {
+                labelled[*row] = None;
+            }
+            self.judge(&labelled, held_out)
+        };
         cross_validate(labelled, plan, scorer).map_err(|error| error.to_string())
+    }
+}
+
+/// What the default queue is built from.
+pub(super) struct QueueState<'a> {
+    pub space: &'a DriftSpace,
+    /// Of the images that may be shown.
+    pub pool: &'a SpaceRows,
+    /// One for each of them.
+    pub labels: &'a [Option<bool>],
+    pub repeated: &'a [usize],
+    /// Probability of drift of each, once there is a head.
+    pub head: Option<&'a [f64]>,
+}
+
+impl QueueState<'_> {
+    /// The next `count` rows to show.
+    pub fn next(&self, count: usize, seed: u64) -> Result<Vec<(usize, Reason)>, WorkflowError> {
+        let (dim, kept) = (self.space.dim(), self.space.components());
+        let is_new = |s: &&NamedScores| s.name == DriftSpace::DENSITY;
+        let (new, odd): (Vec<_>, Vec<_>) = self.pool.scores.iter().partition(is_new);
+        // Robust standard deviations as shares, roughly: the queue compares places.
+        let place = |s: &&NamedScores| -> Vec<f64> {
+            s.values.iter().map(|z| 1.0 / (1.0 + (-z).exp())).collect()
+        };
+        let odd: Vec<Vec<f64>> = odd.iter().map(place).collect();
+        let odd: Vec<&[f64]> = odd.iter().map(Vec::as_slice).collect();
+        let new: Vec<&[f64]> = new.iter().map(|s| s.values.as_slice()).collect();
+        let found: Vec<usize> = (0..self.labels.len())
+            .filter(|row| self.labels[*row] == Some(true))
+            .collect();
+        let (mut similarity, mut diverse) = (None, Vec::new());
+        if found.is_empty() {
+            let rows = self.pool.features.chunks_exact(dim);
+            let directions: Vec<f32> = rows.flat_map(|row| row[..kept].iter().copied()).collect();
+            diverse = k_center(EmbeddingView::new(&directions, kept)?, &[], DIVERSE)?;
+        } else {
+            let features = EmbeddingView::new(&self.pool.features, dim)?;
+            similarity = Some(similarity_to_nearest(features, &found)?);
+        }
+        let heads: Vec<&[f64]> = self.head.into_iter().collect();
+        let known = Known {
+            labels: self.labels,
+            repeated: self.repeated,
+            anomalies: &odd,
+            novelties: &new,
+            diverse: &diverse,
+            heads: &heads,
+            similarity: similarity.as_deref(),
+        };
+        mixed(&known, count, seed).map_err(|error| WorkflowError::Queue(error.to_string()))
     }
 }
 
@@ -368,23 +617,4 @@ pub fn save_ranking(
         ]
     });
     write_csv(out, std::iter::once(header.to_vec()).chain(rows))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn calibrated_scores_keep_the_order_of_the_distances() {
-        let regular: Vec<f64> = (1..=9).map(f64::from).collect();
-        let scores = calibrate(&[0.5, 4.5, 9.0, 9.5, 20.0, 1e6], regular.clone());
-        assert!(
-            scores.is_sorted() && scores[0] == 0.0 && scores[5] < 1.0,
-            "{scores:?}"
-        );
-        // 4 of 9 regular images are nearer; the image itself counts as one more.
-        assert!((scores[1] - 0.4).abs() < 1e-6);
-        // The same alone as among others.
-        assert_eq!(calibrate(&[9.5], regular), scores[3..4]);
-    }
 }

@@ -1,13 +1,17 @@
 //! Running a trained network over images: predictions and embeddings, cached, streaming.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use crate::domain::{ImageId, Prediction};
-use crate::imaging::{Die, PixelCache, Wanted};
-use crate::inference::EmbeddedImage;
+use crate::imaging::{Die, Framing, PixelCache, Wanted};
+use crate::inference::{EmbeddedImage, Embedder};
 use crate::jobs::JobContext;
+use crate::models::{Model, ModelSpec, Precision, Preprocessing, best_device};
 use crate::project::Snapshot;
-use crate::storage::{Digest, StorageError, atomic_write};
+use crate::storage::{Digest, StorageError, atomic_write, digest_parts};
 
 use super::export::refuse_own_files;
 use super::{
@@ -33,44 +37,115 @@ pub fn embed(
     context: &JobContext,
     emit: &mut dyn FnMut(Vec<(ImageId, EmbeddedImage)>),
 ) -> Result<Unreadable, WorkflowError> {
-    let mut embedder = open_embedder(snapshot, run)?;
-    let (content, mut failed) = contents(snapshot, images, context)?;
-    let framing = run.plan.framing;
-    let mut todo: Vec<Wanted> = Vec::new();
-    let mut known = Vec::new();
-    for image in wanted(snapshot, images, &content) {
-        match embedder.cached(&framing.identity(&image.content, image.die)) {
-            Some(row) => known.push((image.id, row)),
-            None => todo.push(image),
-        }
+    let mut eyes = Eyes::of_run(snapshot, run)?;
+    Ok(eyes.look(snapshot, images, context, emit)?.0)
+}
+
+/// A pretrained network that has not been trained on these classes.
+#[derive(Clone, Debug)]
+pub struct Body {
+    /// The architecture.
+    pub model: String,
+    /// Its weights, under their published names.
+    pub weights: PathBuf,
+    /// Side of the square input, pixels; the study's when not given.
+    pub size: Option<u32>,
+    /// What the weights expect of the pixels, where neither file nor architecture tells it right.
+    pub preprocessing: Option<Preprocessing>,
+}
+
+/// A network ready to look at images, and how it wants to see them.
+pub(super) struct Eyes {
+    pub embedder: Embedder,
+    pub framing: Framing,
+    pub name: String,
+}
+
+impl Eyes {
+    /// Those of a trained network.
+    pub fn of_run(snapshot: &Snapshot, run: &RunSummary) -> Result<Self, WorkflowError> {
+        Ok(Self {
+            embedder: open_embedder(snapshot, run)?,
+            framing: run.plan.framing,
+            name: run.plan.model.clone(),
+        })
     }
-    let total = (known.len() + todo.len()) as u64;
-    let mut done = known.len() as u64;
-    if !known.is_empty() {
-        emit(known);
+
+    /// Those of a pretrained network, in the fastest precision: its features are compared with each other,
+    /// and an angle between two of them hardly feels the rounding.
+    pub fn of_body(snapshot: &Snapshot, body: &Body) -> Result<Self, WorkflowError> {
+        let device = best_device();
+        let size = match body.size {
+            Some(size) => size,
+            None => ModelSpec::find(&body.model)?.study_px,
+        };
+        let classes = snapshot.manifest.classes.regular_len().max(2);
+        let mut model = Model::new(&body.model, size, classes, 0, device)?;
+        let report = model.load_pretrained(&body.weights, body.preprocessing)?;
+        // The same weights see other things in pixels of another scale.
+        let scale = model.preprocessing.name();
+        let weights = digest_parts([&report.digest[..], scale.as_bytes()]);
+        let precision = Precision::fastest(device);
+        Ok(Self {
+            embedder: Embedder::new(&model, weights, precision, &snapshot.cache())?,
+            framing: Framing::default(),
+            name: body.model.clone(),
+        })
     }
-    let mut pixels = PixelCache::open(&snapshot.cache(), embedder.size(), framing);
-    for chunk in todo.chunks(CHUNK) {
-        failed.extend(pixels.fill(chunk, context)?.failed);
-        let readable: Vec<(ImageId, Digest, &[u8])> = chunk
-            .iter()
-            .filter_map(|image| {
-                let seen = framing.identity(&image.content, image.die);
-                Some((image.id, seen, pixels.get(&image.content, image.die)?))
-            })
-            .collect();
-        for batch in readable.chunks(BATCH) {
-            if context.should_stop() {
-                return Err(WorkflowError::Cancelled);
+
+    /// Runs the network over `images`, or takes what is remembered. Also returns what each image that can
+    /// be read is remembered under.
+    pub fn look(
+        &mut self,
+        snapshot: &Snapshot,
+        images: &[ImageId],
+        context: &JobContext,
+        emit: &mut dyn FnMut(Vec<(ImageId, EmbeddedImage)>),
+    ) -> Result<(Unreadable, HashMap<ImageId, Digest>), WorkflowError> {
+        let (embedder, framing) = (&mut self.embedder, self.framing);
+        let (content, mut failed) = contents(snapshot, images, context)?;
+        let mut seen_as = HashMap::with_capacity(images.len());
+        let mut todo: Vec<Wanted> = Vec::new();
+        let mut known = Vec::new();
+        for image in wanted(snapshot, images, &content) {
+            let seen = framing.identity(&image.content, image.die);
+            seen_as.insert(image.id, seen);
+            match embedder.cached(&seen) {
+                Some(row) => known.push((image.id, row)),
+                None => todo.push(image),
             }
-            let input: Vec<(Digest, &[u8])> = batch.iter().map(|(_, d, p)| (*d, *p)).collect();
-            let rows = embedder.run(&input)?;
-            done += batch.len() as u64;
-            context.report(done, total, &format!("{} on images", run.plan.model));
-            emit(batch.iter().map(|(id, ..)| *id).zip(rows).collect());
         }
+        let total = (known.len() + todo.len()) as u64;
+        let mut done = known.len() as u64;
+        if !known.is_empty() {
+            emit(known);
+        }
+        let mut pixels = PixelCache::open(&snapshot.cache(), embedder.size(), framing);
+        for chunk in todo.chunks(CHUNK) {
+            failed.extend(pixels.fill(chunk, context)?.failed);
+            let readable: Vec<(ImageId, Digest, &[u8])> = chunk
+                .iter()
+                .filter_map(|image| {
+                    let seen = framing.identity(&image.content, image.die);
+                    Some((image.id, seen, pixels.get(&image.content, image.die)?))
+                })
+                .collect();
+            for batch in readable.chunks(BATCH) {
+                if context.should_stop() {
+                    return Err(WorkflowError::Cancelled);
+                }
+                let input: Vec<(Digest, &[u8])> = batch.iter().map(|(_, d, p)| (*d, *p)).collect();
+                let rows = embedder.run(&input)?;
+                done += batch.len() as u64;
+                context.report(done, total, &format!("{} on images", self.name));
+                emit(batch.iter().map(|(id, ..)| *id).zip(rows).collect());
+            }
+        }
+        for (image, _) in &failed {
+            seen_as.remove(image);
+        }
+        Ok((failed, seen_as))
     }
-    Ok(failed)
 }
 
 /// Those of `images` whose content is known, with all that any framing needs to know of them. The die

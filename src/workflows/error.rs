@@ -68,6 +68,31 @@ pub enum WorkflowError {
         /// How many have.
         found: usize,
     },
+    /// A class that is not there.
+    #[error("there is no class {name:?}; the classes are {}", known.join(", "))]
+    NoClass {
+        /// The class asked for.
+        name: String,
+        /// The regular classes there are, in the words of the files.
+        known: Vec<String>,
+    },
+    /// A scale of pixels that is not known.
+    #[error("there is no scale of pixels {name:?}; the scales are scale01, minus1_1 and imagenet")]
+    NoScale {
+        /// The name given.
+        name: String,
+    },
+    /// A table of the truth that does not serve.
+    #[error("{path} does not tell the truth of the incoming images: {what}")]
+    Truth {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The queue.
+    #[error("{0}")]
+    Queue(String),
     /// A column that is not there.
     #[error("there is no column {name:?} to group by; this data set has {known}")]
     NoColumn {

@@ -24,7 +24,11 @@ mod machine;
 #[cfg(feature = "torch")]
 mod noise;
 #[cfg(feature = "torch")]
+mod rehearse;
+#[cfg(feature = "torch")]
 mod run;
+#[cfg(feature = "torch")]
+mod simulate;
 #[cfg(feature = "torch")]
 mod study;
 #[cfg(feature = "torch")]
@@ -47,14 +51,22 @@ pub use scan::{Unreadable, contents, open_thumbnails, scan};
 #[cfg(feature = "torch")]
 pub use cost::{Choice, CostRequest, PlanCost, training_cost};
 #[cfg(feature = "torch")]
-pub use drift::{DriftResult, DriftScore, DriftSession, drift_labels, prepare_drift, save_ranking};
+pub use drift::{
+    DriftResult, DriftScore, DriftSession, DriftSource, drift_labels, prepare_drift, save_ranking,
+};
 #[cfg(feature = "torch")]
-pub use embed::{embed, predict, write_predictions};
+pub use embed::{Body, embed, predict, write_predictions};
 #[cfg(feature = "torch")]
 pub use machine::machine;
 #[cfg(feature = "torch")]
+pub use rehearse::{Rehearsal, RehearseRequest, rehearse};
+#[cfg(feature = "torch")]
 pub use run::{
     Review, ReviewRow, RunSummary, find_run, load_run, model_infos, resolve_run, review, runs,
+};
+#[cfg(feature = "torch")]
+pub use simulate::{
+    CurvePoint, ScoreQuality, SimulateRequest, Simulation, SimulationParts, Strategy, simulate,
 };
 #[cfg(feature = "torch")]
 pub use study::{StudyRequest, study, study_plans};
@@ -67,11 +79,11 @@ pub use trial::{measure_pace, trials_file};
 #[cfg(feature = "torch")]
 pub use weights::{
     FetchRequest, FetchSummary, HUB, WeightsCheck, WeightsRow, check_weights, fetch_weights,
-    published_weights,
+    find_body, published_weights,
 };
 
 pub use crate::dataset::OpenOptions;
-pub use crate::project::{Project, Snapshot};
+pub use crate::project::{DriftNetwork, Project, Snapshot};
 #[cfg(feature = "torch")]
 pub use crate::storage::download::is_sha256;
 

@@ -10,7 +10,7 @@ use crate::project::Snapshot;
 use super::export::refuse_own_files;
 use super::{
     WorkflowError,
-    drift::{drift_labels, prepare_drift},
+    drift::{DriftSource, drift_labels, prepare_drift},
     embed::write_csv,
 };
 
@@ -61,7 +61,7 @@ pub fn submit(
             "this data set has no incoming images, so there is nothing to submit".to_owned(),
         ));
     }
-    let session = prepare_drift(snapshot, &request.run, context)?;
+    let session = prepare_drift(snapshot, &DriftSource::of(snapshot, &request.run)?, context)?;
     let result = session.refit(&drift_labels(snapshot), CV_REPEATS);
     let probability: std::collections::HashMap<_, _> = result
         .scores

@@ -16,7 +16,7 @@ use crate::models::{
 use crate::storage::download::{DownloadError, DownloadRequest, WAITS, download};
 use crate::training::Plan;
 
-use super::WorkflowError;
+use super::{WorkflowError, embed::Body};
 
 /// The public hub.
 pub const HUB: &str = "https://huggingface.co";
@@ -251,6 +251,42 @@ pub(super) fn with_fetched_weights(plan: &Plan) -> Result<Plan, WorkflowError> {
         plan.preprocessing = Some(published.preprocessing);
     }
     Ok(plan)
+}
+
+/// The pretrained network `model` with the weights `said`, a file or the name of fetched ones; those fetched
+/// for the network when not given.
+///
+/// # Errors
+/// [`WorkflowError::NotFetched`]; [`WorkflowError::Model`] for an unknown network or scale, or a fetched file
+/// that cannot be read.
+pub fn find_body(
+    model: &str,
+    said: Option<&Path>,
+    size: Option<u32>,
+    preprocessing: Option<&str>,
+) -> Result<Body, WorkflowError> {
+    ModelSpec::find(model)?;
+    let preprocessing = match preprocessing {
+        Some(name) => Some(
+            Preprocessing::find(name).ok_or_else(|| WorkflowError::NoScale {
+                name: name.to_owned(),
+            })?,
+        ),
+        None => None,
+    };
+    let said = said.unwrap_or(Path::new(model));
+    let plan = with_fetched_weights(&Plan {
+        model: model.to_owned(),
+        weights: Some(said.display().to_string()),
+        preprocessing,
+        ..Plan::default()
+    })?;
+    Ok(Body {
+        model: plan.model,
+        weights: plan.weights.map_or_else(|| said.to_owned(), PathBuf::from),
+        size,
+        preprocessing: plan.preprocessing,
+    })
 }
 
 /// The file of fetched weights, where `said` is their name; `None` where it is a path.

@@ -336,7 +336,10 @@ impl App {
             "preparing the drift model",
             true,
             &self.wake,
-            move |ctx, _| workflows::prepare_drift(&snapshot, &run, ctx),
+            move |ctx, _| {
+                let source = workflows::DriftSource::of(&snapshot, &run)?;
+                workflows::prepare_drift(&snapshot, &source, ctx)
+            },
         );
         self.started(outcome);
     }

@@ -1,0 +1,425 @@
+//! What a drift head reads of an image: a few directions of its embedding, what its oddest spot looks like,
+//! and how it scores.
+
+use super::folds::{Folds, out_of_fold};
+use super::linalg::dot;
+use super::{
+    Calibration, DriftError, EmbeddingView, LocalShape, LogisticOptions, LogisticRegression,
+    Mahalanobis, NearestNeighbours, PatchCore, PatchCoreBuilder, PatchCoreOptions, PoolDensity,
+    Projection, RelativeMahalanobis, Scorer,
+};
+use crate::domain::ClassId;
+
+/// Neighbours that a crowd of incoming images is told by.
+const CROWD: usize = 10;
+/// Folds that regular training images are scored in.
+const FOLDS: usize = 5;
+/// Principal components of the oddest spot's descriptor.
+const SPOT_COMPONENTS: usize = 16;
+/// Scores count from here to here, in robust standard deviations of regular images: one score that flies off
+/// does not drown the others.
+const LIMITS: (f64, f64) = (-3.0, 6.0);
+/// Weight of a score beside a principal component.
+const SCORE_WEIGHT: f64 = 0.5;
+/// Seeds everything random in here.
+const SEED: u64 = 42;
+
+/// A named unsupervised score of every image it was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedScores {
+    /// As in scikit-learn or the paper.
+    pub name: &'static str,
+    /// One per image; higher is more like drift.
+    pub values: Vec<f64>,
+}
+
+/// Local features of the images of one set, fetched one image at a time: all of them together would not fit
+/// in memory.
+pub trait LocalSource: Sync {
+    /// How those of an image are laid out.
+    fn shape(&self) -> LocalShape;
+
+    /// Those of the image in row `row` of the set.
+    fn image(&self, row: usize) -> Vec<f32>;
+}
+
+/// The images of one set.
+#[derive(Clone, Copy)]
+pub struct Images<'a> {
+    /// An embedding each.
+    pub embeddings: EmbeddingView<'a>,
+    /// Their local features, where the network has some.
+    pub local: Option<&'a dyn LocalSource>,
+}
+
+/// Fitted once on regular training images and on the pool of incoming ones; then it turns any image into
+/// the numbers that a [head](Self::fit_head) reads. What it makes of an image depends on that image alone.
+///
+/// Scores are calibrated on regular images that their fit has not seen ([`Calibration`]). The principal
+/// components share one scale, that of regular images over all of them: a direction in which regular images
+/// hardly vary is mostly noise, and is not blown up. A score that is the same for all regular images says
+/// nothing and is left out. Density among the pool is relative to the incoming
+/// images, so a delivery that is judged later needs a pool of its own.
+pub struct DriftSpace {
+    projection: Projection,
+    scale: f32,
+    mahalanobis: Option<(Mahalanobis, Calibration)>,
+    relative: Option<(RelativeMahalanobis, Calibration)>,
+    nearest: Option<(NearestNeighbours, Calibration)>,
+    density: Option<(PoolDensity, Calibration)>,
+    spots: Option<Spots>,
+}
+
+/// The part that looks at local features.
+struct Spots {
+    core: PatchCore,
+    calibration: Calibration,
+    projection: Projection,
+    scale: f32,
+}
+
+/// The numbers of the images of one set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpaceRows {
+    /// How many images there are.
+    pub images: usize,
+    /// Row after row of [`DriftSpace::dim`] numbers.
+    pub features: Vec<f32>,
+    /// The scores behind them, calibrated: robust standard deviations above the median regular image.
+    pub scores: Vec<NamedScores>,
+}
+
+impl SpaceRows {
+    /// Mean of the calibrated scores of each image, within limits: the ranking before anything is labelled.
+    #[must_use]
+    pub fn fused(&self) -> Vec<f64> {
+        let n = self.images;
+        let limited = |z: f64| z.clamp(LIMITS.0, LIMITS.1);
+        (0..n)
+            .map(|row| {
+                let sum: f64 = self.scores.iter().map(|s| limited(s.values[row])).sum();
+                sum / self.scores.len().max(1) as f64
+            })
+            .collect()
+    }
+}
+
+/// A space with the rows of the images that it was fitted on.
+pub struct Fitted {
+    /// For images to come.
+    pub space: DriftSpace,
+    /// The regular training images, each scored by fits that have not seen it.
+    pub train: SpaceRows,
+    /// The pool; no image counts as its own neighbour.
+    pub pool: Option<SpaceRows>,
+}
+
+impl DriftSpace {
+    /// Name of the score that tells how new a crowd of images is, wherever it lies.
+    pub const DENSITY: &'static str = "pool density";
+
+    /// Fits on the regular images `train` with the class of each, and on the incoming ones in `pool`, if
+    /// there are any.
+    ///
+    /// # Errors
+    /// [`DriftError`]: too few images, embeddings that do not vary, or are no numbers.
+    pub fn fit(
+        train: Images<'_>,
+        classes: &[ClassId],
+        pool: Option<Images<'_>>,
+    ) -> Result<Fitted, DriftError> {
+        let projection = Projection::fit(train.embeddings, Projection::COMPONENTS, SEED)?;
+        let dim = projection.components();
+        let projected = projection.project_all(train.embeddings)?;
+        let rows = EmbeddingView::new(&projected, dim)?;
+        let folds = Folds::of_images(rows.len(), FOLDS, SEED)?;
+        let pool_rows = match &pool {
+            Some(pool) => projection.project_all(pool.embeddings)?,
+            None => Vec::new(),
+        };
+
+        let of =
+            |kept: &[usize]| -> Vec<ClassId> { kept.iter().map(|row| classes[*row]).collect() };
+        let mut train_scores = Vec::new();
+        let mut keep = |name, scores: Option<Vec<f64>>| {
+            train_scores.extend(scores.map(|scores| (name, scores)));
+        };
+        let (mahalanobis, far) =
+            calibrated(rows, &folds, |kept, some| Mahalanobis::fit(some, &of(kept)))?;
+        keep(MAHALANOBIS, far);
+        let (relative, far) = calibrated(rows, &folds, |kept, some| {
+            RelativeMahalanobis::fit(some, &of(kept))
+        })?;
+        keep(RELATIVE, far);
+        let (nearest, far) = calibrated(rows, &folds, |_, some| NearestNeighbours::fit(some, 1))?;
+        keep(NEAREST, far);
+        let density = if pool_rows.is_empty() {
+            None
+        } else {
+            let incoming = EmbeddingView::new(&pool_rows, dim)?;
+            let crowd = CROWD.min(rows.len() / 2 + incoming.len() - 1).max(1);
+            let (density, new) = calibrated(rows, &folds, |_, some| {
+                PoolDensity::fit(some, incoming, crowd)
+            })?;
+            keep(Self::DENSITY, new);
+            density
+        };
+        let spots = match train.local {
+            Some(local) => match Spots::fit(local, rows.len()) {
+                Ok((spots, scores, descriptors)) => {
+                    train_scores.push((PATCHES, scores));
+                    Some((spots, descriptors))
+                }
+                Err(DriftError::ConstantScore { .. } | DriftError::NoVariation) => None,
+                Err(error) => return Err(error),
+            },
+            None => None,
+        };
+        let scale = spread(&projected, dim);
+        let (spots, descriptors) = spots.unzip();
+        let space = Self {
+            projection,
+            scale,
+            mahalanobis,
+            relative,
+            nearest,
+            density,
+            spots,
+        };
+        let train = space.rows(&projected, descriptors.as_deref(), train_scores)?;
+        let pool = match pool {
+            Some(pool) => {
+                let own = space
+                    .density
+                    .as_ref()
+                    .map(|(density, _)| density.pool_scores());
+                Some(space.assemble(&pool_rows, pool.local, own)?)
+            }
+            None => None,
+        };
+        Ok(Fitted { space, train, pool })
+    }
+
+    /// Numbers of a row.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        let spots = self.spots.as_ref().map_or(0, |s| s.projection.components());
+        let scores = [MAHALANOBIS, RELATIVE, NEAREST, Self::DENSITY, PATCHES];
+        let kept = scores
+            .iter()
+            .filter(|name| self.calibration(name).is_some());
+        self.projection.components() + spots + kept.count()
+    }
+
+    /// The principal components of the embedding, of which every row of [`SpaceRows::features`] begins with
+    /// the values.
+    #[must_use]
+    pub fn components(&self) -> usize {
+        self.projection.components()
+    }
+
+    /// The numbers of images that it was not fitted on.
+    ///
+    /// # Errors
+    /// [`DriftError::DimensionMismatch`], [`DriftError::NonFinite`], [`DriftError::NoEmbeddings`].
+    pub fn transform(&self, images: Images<'_>) -> Result<SpaceRows, DriftError> {
+        let projected = self.projection.project_all(images.embeddings)?;
+        self.assemble(&projected, images.local, None)
+    }
+
+    /// Scores `projected` rows; `density` replaces that score where the rows are the pool itself.
+    fn assemble(
+        &self,
+        projected: &[f32],
+        local: Option<&dyn LocalSource>,
+        density: Option<Vec<f64>>,
+    ) -> Result<SpaceRows, DriftError> {
+        let rows = EmbeddingView::new(projected, self.projection.components())?;
+        let mut scores = Vec::new();
+        if let Some((fitted, _)) = &self.mahalanobis {
+            scores.push((MAHALANOBIS, fitted.score_all(rows)?));
+        }
+        if let Some((fitted, _)) = &self.relative {
+            scores.push((RELATIVE, fitted.score_all(rows)?));
+        }
+        if let Some((fitted, _)) = &self.nearest {
+            scores.push((NEAREST, fitted.score_all(rows)?));
+        }
+        if let Some((fitted, _)) = &self.density {
+            let found = density.map_or_else(|| fitted.score_all(rows), Ok)?;
+            scores.push((Self::DENSITY, found));
+        }
+        let descriptors = match (&self.spots, local) {
+            (Some(spots), Some(local)) => {
+                let (found, descriptors) = spots.reports(local, rows.len())?;
+                scores.push((PATCHES, found));
+                Some(descriptors)
+            }
+            (None, _) => None,
+            (Some(_), None) => return Err(DriftError::NoEmbeddings),
+        };
+        self.rows(projected, descriptors.as_deref(), scores)
+    }
+
+    /// Puts the numbers of each image together.
+    fn rows(
+        &self,
+        projected: &[f32],
+        descriptors: Option<&[f32]>,
+        raw: Vec<(&'static str, Vec<f64>)>,
+    ) -> Result<SpaceRows, DriftError> {
+        let scores: Vec<NamedScores> = raw
+            .into_iter()
+            .filter_map(|(name, values)| {
+                let calibration = self.calibration(name)?;
+                let values = values.iter().map(|s| calibration.robust_z(*s)).collect();
+                Some(NamedScores { name, values })
+            })
+            .collect();
+        let wide = self.projection.components();
+        let spots = match (&self.spots, descriptors) {
+            (Some(spots), Some(descriptors)) => {
+                let rows = EmbeddingView::new(descriptors, spots.core.patch_dim())?;
+                let rows = spots.projection.project_all(rows)?;
+                Some((rows, spots.projection.components(), spots.scale))
+            }
+            _ => None,
+        };
+        let mut features = Vec::with_capacity(projected.len() / wide * self.dim());
+        for (at, row) in projected.chunks_exact(wide).enumerate() {
+            features.extend(row.iter().map(|v| v / self.scale));
+            if let Some((rows, width, scale)) = &spots {
+                features.extend(rows[at * width..][..*width].iter().map(|v| v / scale));
+            }
+            for score in &scores {
+                let z = score.values[at].clamp(LIMITS.0, LIMITS.1);
+                #[expect(clippy::cast_possible_truncation, reason = "features are f32")]
+                features.push((z * SCORE_WEIGHT) as f32);
+            }
+        }
+        Ok(SpaceRows {
+            images: projected.len() / wide,
+            features,
+            scores,
+        })
+    }
+
+    fn calibration(&self, name: &str) -> Option<&Calibration> {
+        match name {
+            MAHALANOBIS => self.mahalanobis.as_ref().map(|(_, c)| c),
+            RELATIVE => self.relative.as_ref().map(|(_, c)| c),
+            NEAREST => self.nearest.as_ref().map(|(_, c)| c),
+            PATCHES => self.spots.as_ref().map(|spots| &spots.calibration),
+            _ => self.density.as_ref().map(|(_, c)| c),
+        }
+    }
+
+    /// A head for rows of this space; see [`LogisticRegression::fit`]. `drift` has one entry per row.
+    ///
+    /// # Errors
+    /// As [`LogisticRegression::fit`].
+    pub fn fit_head(&self, rows: &[f32], drift: &[bool]) -> Result<LogisticRegression, DriftError> {
+        let rows: Vec<f64> = rows.iter().map(|v| f64::from(*v)).collect();
+        let options = LogisticOptions {
+            // Settled on held-out classes of the NEU surface photographs (docs/BENCHMARKS.md).
+            c: 0.05,
+            balanced: true,
+        };
+        LogisticRegression::fit(&rows, self.dim(), drift, &options)
+    }
+}
+
+const MAHALANOBIS: &str = "mahalanobis++";
+const RELATIVE: &str = "relative mahalanobis++";
+const NEAREST: &str = "knn";
+const PATCHES: &str = "patchcore";
+
+impl Spots {
+    /// Chooses the bank from two thirds of the images and calibrates on the rest. Also returns score and
+    /// descriptor of every image.
+    fn fit(
+        local: &dyn LocalSource,
+        images: usize,
+    ) -> Result<(Self, Vec<f64>, Vec<f32>), DriftError> {
+        let folds = Folds::of_images(images, 3, SEED)?;
+        let options = PatchCoreOptions {
+            // They come projected.
+            dims: None,
+            bank: 2_000,
+            candidates: 10_000,
+            ..PatchCoreOptions::default()
+        };
+        let mut builder = PatchCoreBuilder::new(local.shape(), options)?;
+        for row in folds.fitted(0) {
+            builder.add(&local.image(row))?;
+        }
+        let core = builder.finish()?;
+        let (scores, descriptors) = reports(&core, local, images)?;
+        let held_out = folds.held_out(0).iter().map(|row| scores[*row]).collect();
+        let calibration = Calibration::new(held_out)?;
+        let rows = EmbeddingView::new(&descriptors, core.patch_dim())?;
+        let projection = Projection::fit(rows, SPOT_COMPONENTS, SEED)?;
+        let scale = spread(&projection.project_all(rows)?, projection.components());
+        let spots = Self {
+            core,
+            calibration,
+            projection,
+            scale,
+        };
+        Ok((spots, scores, descriptors))
+    }
+
+    fn reports(
+        &self,
+        local: &dyn LocalSource,
+        images: usize,
+    ) -> Result<(Vec<f64>, Vec<f32>), DriftError> {
+        reports(&self.core, local, images)
+    }
+}
+
+fn reports(
+    core: &PatchCore,
+    local: &dyn LocalSource,
+    images: usize,
+) -> Result<(Vec<f64>, Vec<f32>), DriftError> {
+    use rayon::prelude::*;
+    let reports: Vec<(f64, Vec<f32>)> = (0..images)
+        .into_par_iter()
+        .map(|row| {
+            let report = core.inspect(&local.image(row))?;
+            Ok((report.score, report.descriptor))
+        })
+        .collect::<Result<_, DriftError>>()?;
+    let scores = reports.iter().map(|(score, _)| *score).collect();
+    let descriptors = reports.into_iter().flat_map(|(_, spot)| spot).collect();
+    Ok((scores, descriptors))
+}
+
+/// A score fitted on all rows, with its calibration.
+type Fit<S> = Option<(S, Calibration)>;
+
+/// A score fitted on all rows, and the scores of the rows out of fold; neither where all are the same.
+fn calibrated<S: Scorer>(
+    rows: EmbeddingView<'_>,
+    folds: &Folds,
+    fit: impl Fn(&[usize], EmbeddingView<'_>) -> Result<S, DriftError>,
+) -> Result<(Fit<S>, Option<Vec<f64>>), DriftError> {
+    let fit = |kept: &[usize]| fit(kept, EmbeddingView::new(&rows.gather(kept), rows.dim())?);
+    let held_out = out_of_fold(folds, fit, |scorer, held_out| {
+        scorer.score_all(EmbeddingView::new(&rows.gather(held_out), rows.dim())?)
+    })?;
+    let all: Vec<usize> = (0..rows.len()).collect();
+    match Calibration::new(held_out.clone()) {
+        Ok(calibration) => Ok((Some((fit(&all)?, calibration)), Some(held_out))),
+        Err(DriftError::ConstantScore { .. }) => Ok((None, None)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Root mean square of all values: the standard deviation over centred components. 1 where there is none.
+fn spread(values: &[f32], dim: usize) -> f32 {
+    let squares: f32 = values.chunks_exact(dim).map(|row| dot(row, row)).sum();
+    let spread = (squares / values.len() as f32).sqrt();
+    if spread > 0.0 { spread } else { 1.0 }
+}

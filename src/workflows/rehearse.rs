@@ -1,0 +1,287 @@
+//! A whole labelling session played on incoming images whose truth somebody has: what a user would have
+//! found, and what the submission would have been worth.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::domain::{ClassId, ImageId};
+use crate::drift::{PadimBuilder, PadimOptions, cheapest, combine, gate, organisers_batch_min_max};
+use crate::evaluation::{BinaryScores, ConfusionMatrix, best_constant, pwa};
+use crate::jobs::JobContext;
+use crate::project::Snapshot;
+
+use super::WorkflowError;
+use super::drift::{DriftSession, DriftSource, Looked, look_for_drift, prepare_drift, shape_of};
+
+/// Images whose PaDiM maps are scaled together, as the organisers' data loader had them.
+const PADIM_BATCH: usize = 32;
+/// PaDiM's channels: more would take gigabytes at 17 x 17 places.
+const PADIM_DIMS: usize = 100;
+/// Probability from which an image counts as drift.
+const THRESHOLD: f64 = 0.5;
+
+/// What to play.
+#[derive(Clone, Debug)]
+pub struct RehearseRequest {
+    /// The run that answers, and what drift is looked for with.
+    pub source: DriftSource,
+    /// A CSV `filename,label` that names the class of every incoming image.
+    pub truth: PathBuf,
+    /// Labels to give.
+    pub labels: usize,
+    /// Seeds the queue.
+    pub seed: u64,
+}
+
+/// What came of it. Everything is measured on the incoming images; "rest" are those left unlabelled.
+#[derive(Clone, Debug, Serialize)]
+pub struct Rehearsal {
+    /// Incoming images.
+    pub images: usize,
+    /// Labels given.
+    pub labels: usize,
+    /// Drift among the incoming images.
+    pub drift: usize,
+    /// Drift among those labelled.
+    pub found: usize,
+    /// Labels and drift found, by the reason for which an image was shown.
+    pub by_reason: BTreeMap<String, (usize, usize)>,
+    /// Images left.
+    pub rest: usize,
+    /// Drift among them.
+    pub rest_drift: usize,
+    /// F1 of drift on the rest, at probability 0.5.
+    pub rest_f1: f64,
+    /// Average precision on the rest.
+    pub rest_ap: f64,
+    /// Share of the drift that was labelled, or is called drift at 0.5.
+    pub caught: f64,
+    /// PWA of the cheapest answers, hand labels not used as answers.
+    pub pwa: f64,
+    /// PWA with hand labels as answers.
+    pub pwa_with_hand_labels: f64,
+    /// PWA where 0.5 alone decides between drift and the likeliest class.
+    pub pwa_gate: f64,
+    /// PWA of the best constant answer.
+    pub pwa_constant: f64,
+    /// PWA of the same run with the organisers' PaDiM above 0.5 for drift; none for a network of one stage.
+    pub pwa_padim: Option<f64>,
+}
+
+/// Plays `request.labels` labels of the default queue with the truth as the labeller. Nothing is written into
+/// the project's labels.
+///
+/// # Errors
+/// [`WorkflowError`].
+pub fn rehearse(
+    snapshot: &Snapshot,
+    request: &RehearseRequest,
+    context: &JobContext,
+) -> Result<Rehearsal, WorkflowError> {
+    let session = prepare_drift(snapshot, &request.source, context)?;
+    let truth = read_truth(snapshot, &request.truth, &session.images)?;
+    let drift_class = snapshot.manifest.classes.drift();
+    let is_drift = |id: &ImageId| truth[id] == drift_class;
+    let mut labels: Vec<(ImageId, bool)> = Vec::new();
+    let mut repeated = Vec::new();
+    let mut by_reason: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    while labels.len() < request.labels.min(session.images.len()) {
+        if context.should_stop() {
+            return Err(WorkflowError::Cancelled);
+        }
+        let (done, total) = (labels.len() as u64, request.labels as u64);
+        context.report(done, total, "labelling by the truth");
+        let queue = session.queue(&labels, &repeated, 2, request.seed)?;
+        let known = |id: &ImageId| labels.iter().any(|(labelled, _)| labelled == id);
+        let Some((image, reason)) = queue.iter().find(|(id, _)| !known(id)).copied() else {
+            break;
+        };
+        let again: Vec<ImageId> = queue.iter().map(|(id, _)| *id).filter(known).collect();
+        repeated.extend(again);
+        let entry = by_reason.entry(reason.name().to_owned()).or_default();
+        entry.0 += 1;
+        entry.1 += usize::from(is_drift(&image));
+        labels.push((image, is_drift(&image)));
+    }
+
+    let result = session.refit(&labels, 0);
+    let probability: HashMap<ImageId, f64> = result
+        .scores
+        .iter()
+        .map(|s| (s.image, f64::from(s.probability.unwrap_or(0.0))))
+        .collect();
+    let labelled: HashMap<ImageId, bool> = labels.iter().copied().collect();
+    let rest: Vec<ImageId> = session
+        .images
+        .iter()
+        .copied()
+        .filter(|id| !labelled.contains_key(id))
+        .collect();
+    let scores: Vec<f64> = rest.iter().map(|id| probability[id]).collect();
+    let positive: Vec<bool> = rest.iter().map(is_drift).collect();
+    let rest_drift = positive.iter().filter(|p| **p).count();
+    let of_rest = BinaryScores::new(&scores, &positive)?;
+    let at = of_rest.at(THRESHOLD);
+    let drift = session.images.iter().filter(|id| is_drift(id)).count();
+    let found = labels.iter().filter(|(_, drift)| *drift).count();
+
+    let rate = session.drift_rate(&labels, request.seed);
+    let answers = Answers {
+        snapshot,
+        session: &session,
+        truth: &truth,
+    };
+    let regular = |id: &ImageId| {
+        let prediction = session.prediction(*id);
+        prediction.map_or_else(Vec::new, |p| p.probabilities.clone())
+    };
+    let by_cost = |id: &ImageId| {
+        let p = prior_shifted(probability[id], rate);
+        cheapest(&snapshot.cost, &combine(p, &regular(id))).answer()
+    };
+    let by_gate = |id: &ImageId| gate(probability[id], THRESHOLD, &regular(id)).answer();
+    let with_hand = |id: &ImageId| match labelled.get(id) {
+        Some(_) => truth[id],
+        None => by_cost(id),
+    };
+    let pwa_padim = match padim(snapshot, &request.source, &session.images, context)? {
+        Some(scores) => {
+            let scores: HashMap<ImageId, f64> =
+                session.images.iter().copied().zip(scores).collect();
+            Some(answers.pwa(|id| gate(scores[id], THRESHOLD, &regular(id)).answer())?)
+        }
+        None => None,
+    };
+    Ok(Rehearsal {
+        images: session.images.len(),
+        labels: labels.len(),
+        drift,
+        found,
+        by_reason,
+        rest: rest.len(),
+        rest_drift,
+        rest_f1: at.f1,
+        rest_ap: if rest_drift == 0 {
+            0.0
+        } else {
+            of_rest.average_precision()?
+        },
+        caught: (found as f64 + at.true_positives as f64) / (drift as f64).max(1.0),
+        pwa: answers.pwa(by_cost)?,
+        pwa_with_hand_labels: answers.pwa(with_hand)?,
+        pwa_gate: answers.pwa(by_gate)?,
+        pwa_constant: best_constant(&answers.confusion(|id| truth[id])?, &snapshot.cost)?.pwa,
+        pwa_padim,
+    })
+}
+
+/// A probability from a head that was fitted as if both kinds were as frequent, for a share `rate` of drift:
+/// its log-odds plus those of the rate (Elkan, "The Foundations of Cost-Sensitive Learning", 2001, theorem 2).
+pub(super) fn prior_shifted(p: f64, rate: f64) -> f64 {
+    let odds = p / (1.0 - p).max(1e-12) * rate / (1.0 - rate).max(1e-12);
+    odds / (1.0 + odds)
+}
+
+struct Answers<'a> {
+    snapshot: &'a Snapshot,
+    session: &'a DriftSession,
+    truth: &'a HashMap<ImageId, ClassId>,
+}
+
+impl Answers<'_> {
+    fn confusion(
+        &self,
+        answer: impl Fn(&ImageId) -> ClassId,
+    ) -> Result<ConfusionMatrix, WorkflowError> {
+        let pairs = self
+            .session
+            .images
+            .iter()
+            .map(|id| (self.truth[id], answer(id)));
+        Ok(ConfusionMatrix::from_pairs(
+            self.snapshot.manifest.classes.len(),
+            pairs,
+        ))
+    }
+
+    fn pwa(&self, answer: impl Fn(&ImageId) -> ClassId) -> Result<f64, WorkflowError> {
+        Ok(pwa(&self.confusion(answer)?, &self.snapshot.cost)?)
+    }
+}
+
+/// The class of every one of `images`.
+fn read_truth(
+    snapshot: &Snapshot,
+    path: &Path,
+    images: &[ImageId],
+) -> Result<HashMap<ImageId, ClassId>, WorkflowError> {
+    let bad = |what: String| WorkflowError::Truth {
+        path: path.to_owned(),
+        what,
+    };
+    let mut reader = csv::Reader::from_path(path).map_err(|e| bad(e.to_string()))?;
+    let mut classes: HashMap<String, ClassId> = HashMap::new();
+    for record in reader.records() {
+        let record = record.map_err(|e| bad(e.to_string()))?;
+        let (Some(name), Some(label)) = (record.get(0), record.get(1)) else {
+            return Err(bad("a row has fewer than two columns".to_owned()));
+        };
+        let class = snapshot.manifest.classes.parse(label);
+        classes.insert(name.to_owned(), class.map_err(|e| bad(e.to_string()))?);
+    }
+    images
+        .iter()
+        .map(|id| {
+            let key = &snapshot.manifest.get(*id).key;
+            let name = Path::new(key)
+                .file_name()
+                .map(|n| n.to_string_lossy().into_owned());
+            let class = classes.get(key).or_else(|| classes.get(&name?));
+            let class = class.ok_or_else(|| bad(format!("it does not name {key}")))?;
+            Ok((*id, *class))
+        })
+        .collect()
+}
+
+/// PaDiM as the organisers ran it, over the local features that drift is looked for with.
+fn padim(
+    snapshot: &Snapshot,
+    source: &DriftSource,
+    images: &[ImageId],
+    context: &JobContext,
+) -> Result<Option<Vec<f64>>, WorkflowError> {
+    let Looked {
+        regular,
+        found,
+        seen_as,
+        memory,
+        ..
+    } = look_for_drift(snapshot, source, images, context)?;
+    let Some(memory) = memory else {
+        return Ok(None);
+    };
+    context.report(0, 1, "PaDiM, to compare with");
+    let shape = shape_of(&memory);
+    let options = PadimOptions {
+        dims: PADIM_DIMS.min(shape.channels),
+        ..PadimOptions::default()
+    };
+    let mut builder = PadimBuilder::new(shape, options)?;
+    for example in regular.iter().filter(|e| found.contains_key(&e.image)) {
+        if let Some(local) = memory.get(&seen_as[&example.image]) {
+            builder.add(&local)?;
+        }
+    }
+    let fitted = builder.finish()?;
+    let mut scores = Vec::with_capacity(images.len());
+    for batch in images.chunks(PADIM_BATCH) {
+        let mut maps = Vec::new();
+        for id in batch {
+            maps.extend(fitted.map(&memory.get(&seen_as[id]).unwrap_or_default())?);
+        }
+        scores.extend(organisers_batch_min_max(&maps, shape.positions));
+    }
+    Ok(Some(scores))
+}

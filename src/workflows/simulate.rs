@@ -1,0 +1,563 @@
+//! Playing the labelling loop on a set whose truth is known: one class is hidden from training as if it
+//! were drift, and the truth answers for the labeller.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use crate::domain::{ClassId, ImageId};
+use crate::drift::{
+    DriftSpace, Fitted, LocalSource, Padim, PadimBuilder, PadimOptions, Scorer as _, SpaceRows,
+};
+use crate::evaluation::BinaryScores;
+use crate::inference::LocalMemory;
+use crate::jobs::JobContext;
+use crate::project::Snapshot;
+use crate::storage::Digest;
+
+use super::WorkflowError;
+use super::drift::{QueueState, Seen};
+use super::embed::{Body, Eyes};
+
+/// Regular training images that a head is fitted beside the labels, at most: more would only slow it.
+const REFERENCE_IMAGES: usize = 800;
+
+/// In which order the labeller is shown the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    /// The default queue: a little of everything that finds drift.
+    Mixed,
+    /// At random.
+    Random,
+    /// Always the one most like drift: by the head once there is one, by the scores before.
+    Top,
+}
+
+/// What to play.
+#[derive(Clone, Debug)]
+pub struct SimulateRequest {
+    /// The class that plays drift, by its name or the word in the files.
+    pub drift_class: String,
+    /// The network whose features are used.
+    pub body: Body,
+    /// Column whose values are never split between training, pool and measurement.
+    pub group_by: Option<String>,
+    /// Numbers of labels after which the model is measured.
+    pub labels: Vec<usize>,
+    /// The order of the pool.
+    pub strategy: Strategy,
+    /// Share of drift in pool and measurement, in `(0, 1)`.
+    pub drift_rate: f64,
+    /// Random splits.
+    pub repeats: usize,
+    /// Seeds them.
+    pub seed: u64,
+}
+
+/// What came of it, over the repeats.
+#[derive(Clone, Debug, Serialize)]
+pub struct Simulation {
+    /// The class that played drift.
+    pub drift_class: String,
+    /// In which order the pool was shown.
+    pub strategy: Strategy,
+    /// Images of each part: regular to train, pool, drift in the pool, measured, drift among them.
+    pub images: SimulationParts,
+    /// The model after so many labels.
+    pub curve: Vec<CurvePoint>,
+    /// What each unsupervised score alone makes of the images measured, mean over the repeats.
+    pub scores: BTreeMap<String, ScoreQuality>,
+}
+
+/// How many images play which part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SimulationParts {
+    /// Regular images that are known as such.
+    pub train: usize,
+    /// Images shown to the labeller.
+    pub pool: usize,
+    /// Drift among them.
+    pub pool_drift: usize,
+    /// Images never shown to the labeller.
+    pub measured: usize,
+    /// Drift among them.
+    pub measured_drift: usize,
+}
+
+/// Mean and standard deviation (`ddof=1`) over the repeats, on the images measured.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct CurvePoint {
+    /// Labels given.
+    pub labels: usize,
+    /// Average precision.
+    pub ap_mean: f64,
+    /// Its spread.
+    pub ap_sd: f64,
+    /// F1 at probability 0.5; 0 while there is no head.
+    pub f1_mean: f64,
+    /// Its spread.
+    pub f1_sd: f64,
+    /// Drift images among those labelled.
+    pub found_mean: f64,
+    /// Area under the ROC curve.
+    pub auroc_mean: f64,
+}
+
+/// Quality of a score without labels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct ScoreQuality {
+    /// Area under the ROC curve.
+    pub auroc: f64,
+    /// Average precision.
+    pub ap: f64,
+}
+
+/// Plays the loop `request.repeats` times. Half of the regular images train, a quarter is the pool, a
+/// quarter measures; drift is thinned to the rate in both. The model is fitted and the queue built without
+/// ever seeing the images measured.
+///
+/// # Errors
+/// [`WorkflowError`].
+pub fn simulate(
+    snapshot: &Snapshot,
+    request: &SimulateRequest,
+    context: &JobContext,
+) -> Result<Simulation, WorkflowError> {
+    let drift = find_class(snapshot, &request.drift_class)?;
+    let group_column = match &request.group_by {
+        Some(name) => {
+            Some(
+                snapshot
+                    .manifest
+                    .column(name)
+                    .ok_or_else(|| WorkflowError::NoColumn {
+                        name: name.clone(),
+                        known: snapshot.manifest.columns.join(", "),
+                    })?,
+            )
+        }
+        None => None,
+    };
+    let mut eyes = Eyes::of_body(snapshot, &request.body)?;
+    eyes.embedder.keep_local(&snapshot.cache())?;
+    let all: Vec<ImageId> = snapshot.manifest.ids().collect();
+    let all: Vec<ImageId> = all
+        .into_iter()
+        .filter(|id| snapshot.regular_class(*id).is_some())
+        .collect();
+    let mut embeddings = HashMap::with_capacity(all.len());
+    let (_, seen_as) = eyes.look(snapshot, &all, context, &mut |rows| {
+        embeddings.extend(rows.into_iter().map(|(id, row)| (id, row.embedding)));
+    })?;
+    let world = World {
+        memory: eyes.embedder.into_local_memory(),
+        embeddings,
+        seen_as,
+        labelled: all
+            .iter()
+            .filter_map(|id| Some((*id, snapshot.regular_class(*id)?)))
+            .collect(),
+        group: all
+            .iter()
+            .map(|id| {
+                let values = &snapshot.manifest.get(*id).values;
+                group_column.map(|column| values[column].clone())
+            })
+            .collect(),
+        drift,
+    };
+    let mut plays = Vec::with_capacity(request.repeats);
+    for repeat in 0..request.repeats {
+        if context.should_stop() {
+            return Err(WorkflowError::Cancelled);
+        }
+        let (done, total) = (repeat as u64, request.repeats as u64);
+        context.report(done, total, &format!("{} as drift", request.drift_class));
+        plays.push(world.play(request, request.seed + repeat as u64)?);
+    }
+    Ok(summarise(request, &plays))
+}
+
+fn find_class(snapshot: &Snapshot, name: &str) -> Result<ClassId, WorkflowError> {
+    let classes = &snapshot.manifest.classes;
+    let known = (0..classes.regular_len()).map(ClassId::from);
+    known
+        .clone()
+        .find(|class| classes.label(*class) == name || classes.name(*class) == name)
+        .ok_or_else(|| WorkflowError::NoClass {
+            name: name.to_owned(),
+            known: known.map(|c| classes.label(c).to_owned()).collect(),
+        })
+}
+
+/// All images with their labels, and how the network sees them.
+struct World {
+    memory: Option<LocalMemory>,
+    embeddings: HashMap<ImageId, Vec<f32>>,
+    seen_as: HashMap<ImageId, Digest>,
+    labelled: Vec<(ImageId, ClassId)>,
+    /// One per labelled image; `None` is a group of its own.
+    group: Vec<Option<String>>,
+    drift: ClassId,
+}
+
+/// What one repeat gave.
+struct Play {
+    parts: SimulationParts,
+    /// Average precision, F1, area under the ROC curve, drift found; one for each number of labels.
+    points: Vec<[f64; 4]>,
+    scores: Vec<(String, ScoreQuality)>,
+}
+
+/// The images of one part, with the truth.
+struct Part {
+    images: Vec<ImageId>,
+    classes: Vec<ClassId>,
+    drift: Vec<bool>,
+}
+
+impl World {
+    /// Regular images in the shares 1/2, 1/4, 1/4, whole groups together; drift thinned to the rate.
+    fn split(&self, rate: f64, rng: &mut ChaCha8Rng) -> [Vec<usize>; 3] {
+        let readable = |row: &usize| self.embeddings.contains_key(&self.labelled[*row].0);
+        let rows = 0..self.labelled.len();
+        let mut groups: BTreeMap<(Option<&str>, usize), Vec<usize>> = BTreeMap::new();
+        for row in rows.filter(readable) {
+            let key = match &self.group[row] {
+                Some(name) => (Some(name.as_str()), 0),
+                None => (None, row),
+            };
+            groups.entry(key).or_default().push(row);
+        }
+        let mut groups: Vec<Vec<usize>> = groups.into_values().collect();
+        groups.shuffle(rng);
+        let is_drift = |row: &usize| self.labelled[*row].1 == self.drift;
+        let regular: usize = groups.iter().flatten().filter(|row| !is_drift(row)).count();
+        let wanted = [0.5, 0.25, 0.25].map(|share| share * regular as f64);
+        let mut parts: [Vec<usize>; 3] = Default::default();
+        let mut filled = [0_usize; 3];
+        for group in groups {
+            let new = group.iter().filter(|row| !is_drift(row)).count();
+            let part = if new == 0 {
+                // Drift alone: pool and measurement in turn.
+                let drift = |part: usize| parts[part].iter().filter(|r| is_drift(r)).count();
+                if drift(1) <= drift(2) { 1 } else { 2 }
+            } else {
+                let room = |part: usize| (wanted[part] - filled[part] as f64) / wanted[part];
+                (0..3)
+                    .max_by(|a, b| room(*a).total_cmp(&room(*b)))
+                    .unwrap_or(0)
+            };
+            filled[part] += new;
+            parts[part].extend(group);
+        }
+        // Training never sees drift.
+        parts[0].retain(|row| !is_drift(row));
+        for part in &mut parts[1..] {
+            let regular = part.iter().filter(|row| !is_drift(row)).count();
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a count"
+            )]
+            let mut left = (rate / (1.0 - rate) * regular as f64).round().max(1.0) as usize;
+            part.retain(|row| {
+                let keep = !is_drift(row) || left > 0;
+                left -= usize::from(keep && is_drift(row));
+                keep
+            });
+        }
+        parts
+    }
+
+    fn part(&self, rows: &[usize]) -> Part {
+        let images: Vec<ImageId> = rows.iter().map(|row| self.labelled[*row].0).collect();
+        let classes: Vec<ClassId> = rows.iter().map(|row| self.labelled[*row].1).collect();
+        Part {
+            drift: classes.iter().map(|class| *class == self.drift).collect(),
+            images,
+            classes,
+        }
+    }
+
+    fn play(&self, request: &SimulateRequest, seed: u64) -> Result<Play, WorkflowError> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let [train, pool, measured] = self
+            .split(request.drift_rate, &mut rng)
+            .map(|rows| self.part(&rows));
+        let [known_part, shown_part, judged_part] = [&train, &pool, &measured].map(|part| {
+            let memory = self.memory.as_ref();
+            Seen::new(&part.images, &self.embeddings, &self.seen_as, memory)
+        });
+        let Fitted {
+            space,
+            train: known,
+            pool: shown,
+        } = DriftSpace::fit(
+            known_part.images()?,
+            &train.classes,
+            Some(shown_part.images()?),
+        )?;
+        let shown = shown.expect("a pool was given");
+        let judged = space.transform(judged_part.images()?)?;
+
+        let mut scores: Vec<(String, ScoreQuality)> = judged
+            .scores
+            .iter()
+            .map(|s| Ok((s.name.to_owned(), quality(&s.values, &measured.drift)?)))
+            .collect::<Result<_, WorkflowError>>()?;
+        let fused = judged.fused();
+        scores.push(("mean of all".to_owned(), quality(&fused, &measured.drift)?));
+        if let (Some(known), Some(judged)) = (known_part.local(), judged_part.local()) {
+            let padim = fit_padim(known, train.images.len())?;
+            let values: Vec<f64> = (0..measured.images.len())
+                .map(|row| padim.score(&judged.image(row)))
+                .collect::<Result<_, _>>()?;
+            scores.push(("padim".to_owned(), quality(&values, &measured.drift)?));
+        }
+
+        let loop_ = Loop {
+            space: &space,
+            known: &known,
+            shown: &shown,
+            judged: &judged,
+        };
+        let points = loop_.run(request, &pool, &measured, seed)?;
+        let count = |part: &Part| part.drift.iter().filter(|d| **d).count();
+        Ok(Play {
+            parts: SimulationParts {
+                train: train.images.len(),
+                pool: pool.images.len(),
+                pool_drift: count(&pool),
+                measured: measured.images.len(),
+                measured_drift: count(&measured),
+            },
+            points,
+            scores,
+        })
+    }
+}
+
+fn fit_padim(local: &dyn LocalSource, images: usize) -> Result<Padim, WorkflowError> {
+    let options = PadimOptions {
+        dims: PadimOptions::default().dims.min(local.shape().channels),
+        ..PadimOptions::default()
+    };
+    let mut builder = PadimBuilder::new(local.shape(), options)?;
+    for row in 0..images {
+        builder.add(&local.image(row))?;
+    }
+    Ok(builder.finish()?)
+}
+
+fn quality(scores: &[f64], drift: &[bool]) -> Result<ScoreQuality, WorkflowError> {
+    let scores = BinaryScores::new(scores, drift)?;
+    Ok(ScoreQuality {
+        auroc: scores.roc_auc()?,
+        ap: scores.average_precision()?,
+    })
+}
+
+/// One labelling loop over a fitted space.
+struct Loop<'a> {
+    space: &'a DriftSpace,
+    known: &'a SpaceRows,
+    shown: &'a SpaceRows,
+    judged: &'a SpaceRows,
+}
+
+impl Loop<'_> {
+    fn run(
+        &self,
+        request: &SimulateRequest,
+        pool: &Part,
+        measured: &Part,
+        seed: u64,
+    ) -> Result<Vec<[f64; 4]>, WorkflowError> {
+        let n = pool.images.len();
+        let mut labels: Vec<Option<bool>> = vec![None; n];
+        let mut repeated: Vec<usize> = Vec::new();
+        let mut random: Vec<usize> = (0..n).collect();
+        random.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        let prior = self.shown.fused();
+        let most = request.labels.iter().copied().max().unwrap_or(0).min(n);
+        let mut points = Vec::new();
+        let mut given = 0;
+        loop {
+            let heads = self.heads(&labels)?;
+            if request.labels.contains(&given) || given == most {
+                points.push(self.measure(heads.as_ref(), &labels, measured)?);
+            }
+            if given == most {
+                break;
+            }
+            let next = match request.strategy {
+                Strategy::Random => random.iter().copied().find(|row| labels[*row].is_none()),
+                Strategy::Top => {
+                    let score = heads.as_ref().map_or(&prior, |h| &h.pool);
+                    (0..n)
+                        .filter(|row| labels[*row].is_none())
+                        .max_by(|a, b| score[*a].total_cmp(&score[*b]))
+                }
+                Strategy::Mixed => self.next_mixed(&labels, &mut repeated, heads.as_ref(), seed)?,
+            };
+            let Some(next) = next else { break };
+            labels[next] = Some(pool.drift[next]);
+            given += 1;
+        }
+        Ok(points)
+    }
+
+    /// The first image of the default queue that is not a repeat; repeats are labelled as before.
+    fn next_mixed(
+        &self,
+        labels: &[Option<bool>],
+        repeated: &mut Vec<usize>,
+        heads: Option<&Heads>,
+        seed: u64,
+    ) -> Result<Option<usize>, WorkflowError> {
+        let state = QueueState {
+            space: self.space,
+            pool: self.shown,
+            labels,
+            repeated,
+            head: heads.map(|h| h.pool.as_slice()),
+        };
+        let queue = state.next(2, seed)?;
+        let again = queue
+            .iter()
+            .map(|(row, _)| *row)
+            .find(|row| labels[*row].is_some());
+        let next = queue
+            .iter()
+            .map(|(row, _)| *row)
+            .find(|row| labels[*row].is_none());
+        repeated.extend(again);
+        Ok(next)
+    }
+
+    fn heads(&self, labels: &[Option<bool>]) -> Result<Option<Heads>, WorkflowError> {
+        if !labels.contains(&Some(true)) {
+            return Ok(None);
+        }
+        let dim = self.space.dim();
+        let reference = self.known.features.len() / dim;
+        let every = reference.div_ceil(REFERENCE_IMAGES).max(1);
+        let mut rows = Vec::new();
+        let mut drift = Vec::new();
+        for row in self.known.features.chunks_exact(dim).step_by(every) {
+            rows.extend_from_slice(row);
+            drift.push(false);
+        }
+        for (row, label) in self.shown.features.chunks_exact(dim).zip(labels) {
+            if let Some(label) = label {
+                rows.extend_from_slice(row);
+                drift.push(*label);
+            }
+        }
+        let head = self.space.fit_head(&rows, &drift)?;
+        let probabilities = |rows: &SpaceRows| -> Result<Vec<f64>, WorkflowError> {
+            rows.features
+                .chunks_exact(dim)
+                .map(|row| {
+                    let row: Vec<f64> = row.iter().map(|v| f64::from(*v)).collect();
+                    Ok(head.predict_proba(&row)?)
+                })
+                .collect()
+        };
+        Ok(Some(Heads {
+            pool: probabilities(self.shown)?,
+            measured: probabilities(self.judged)?,
+        }))
+    }
+
+    fn measure(
+        &self,
+        heads: Option<&Heads>,
+        labels: &[Option<bool>],
+        measured: &Part,
+    ) -> Result<[f64; 4], WorkflowError> {
+        let prior = self.judged.fused();
+        let scores = heads.map_or(&prior, |h| &h.measured);
+        let quality = quality(scores, &measured.drift)?;
+        let f1 = match heads {
+            Some(heads) => {
+                BinaryScores::new(&heads.measured, &measured.drift)?
+                    .at(0.5)
+                    .f1
+            }
+            None => 0.0,
+        };
+        let found = labels.iter().filter(|label| **label == Some(true)).count();
+        Ok([quality.ap, f1, quality.auroc, found as f64])
+    }
+}
+
+/// Probabilities of drift.
+struct Heads {
+    pool: Vec<f64>,
+    measured: Vec<f64>,
+}
+
+fn summarise(request: &SimulateRequest, plays: &[Play]) -> Simulation {
+    let n = plays.len().max(1) as f64;
+    let mean_sd = |values: &[f64]| {
+        let mean = values.iter().sum::<f64>() / n;
+        let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+        (mean, (squares / (n - 1.0).max(1.0)).sqrt())
+    };
+    let mut numbers = request.labels.clone();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let curve = numbers
+        .iter()
+        .enumerate()
+        .map(|(at, labels)| {
+            let figure = |which: usize| -> (f64, f64) {
+                // A pool that was used up has no further points: its last one stands for them.
+                let of = |play: &Play| {
+                    let point = play.points.get(at).or(play.points.last());
+                    point.map_or(0.0, |point| point[which])
+                };
+                mean_sd(&plays.iter().map(of).collect::<Vec<f64>>())
+            };
+            let (ap_mean, ap_sd) = figure(0);
+            let (f1_mean, f1_sd) = figure(1);
+            CurvePoint {
+                labels: *labels,
+                ap_mean,
+                ap_sd,
+                f1_mean,
+                f1_sd,
+                found_mean: figure(3).0,
+                auroc_mean: figure(2).0,
+            }
+        })
+        .collect();
+    let mut scores: BTreeMap<String, ScoreQuality> = BTreeMap::new();
+    for (name, quality) in plays.iter().flat_map(|play| &play.scores) {
+        let sum = scores.entry(name.clone()).or_default();
+        sum.auroc += quality.auroc / n;
+        sum.ap += quality.ap / n;
+    }
+    Simulation {
+        drift_class: request.drift_class.clone(),
+        strategy: request.strategy,
+        images: plays.first().map_or(
+            SimulationParts {
+                train: 0,
+                pool: 0,
+                pool_drift: 0,
+                measured: 0,
+                measured_drift: 0,
+            },
+            |play| play.parts,
+        ),
+        curve,
+        scores,
+    }
+}
