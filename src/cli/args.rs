@@ -20,13 +20,6 @@ pub struct Args {
 }
 
 #[derive(Debug, Subcommand)]
-#[cfg_attr(
-    feature = "torch",
-    expect(
-        clippy::large_enum_variant,
-        reason = "there is one, for as long as the program starts"
-    )
-)]
 pub enum Command {
     /// Open the workbench window
     Open(OpenArgs),
