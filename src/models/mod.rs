@@ -14,6 +14,7 @@ mod input;
 mod layers;
 mod model;
 mod spec;
+mod tensor_file;
 mod values;
 mod vit;
 pub mod weights;
@@ -27,6 +28,7 @@ pub use input::{Preprocessing, stack};
 pub use model::Model;
 pub use spec::{ModelError, ModelInfo, ModelSpec, TrainableSet};
 pub use tch::Device;
+pub use tensor_file::TensorFile;
 
 /// The GPU if libtorch has one to offer, else the CPU.
 #[must_use]
