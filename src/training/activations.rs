@@ -206,7 +206,7 @@ fn half_bytes(tensor: &Tensor) -> Vec<u8> {
 }
 
 /// Bytes free where `folder` is, or will be.
-fn free_space(folder: &Path) -> u64 {
+pub(super) fn free_space(folder: &Path) -> u64 {
     let mut place = PathBuf::from(folder);
     while !place.exists() && place.pop() {}
     fs4::available_space(&place).unwrap_or(0)

@@ -16,6 +16,8 @@ mod drift;
 #[cfg(feature = "torch")]
 mod embed;
 #[cfg(feature = "torch")]
+mod resume;
+#[cfg(feature = "torch")]
 mod run;
 #[cfg(feature = "torch")]
 mod study;
@@ -34,6 +36,8 @@ pub use scan::{Unreadable, contents, open_thumbnails, scan};
 pub use drift::{DriftResult, DriftScore, DriftSession, drift_labels, prepare_drift, save_ranking};
 #[cfg(feature = "torch")]
 pub use embed::{embed, predict, write_predictions};
+#[cfg(feature = "torch")]
+pub use resume::{UnfinishedRun, discard, project_of, resume, unfinished};
 #[cfg(feature = "torch")]
 pub use run::{
     Review, ReviewRow, RunSummary, find_run, load_run, model_infos, resolve_run, review, runs,
