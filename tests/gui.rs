@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use driftscope::app::App;
 use driftscope::app::command::{Action, Command, View};
 use driftscope::domain::{ClassId, ImageId, Label};
+use driftscope::training::Plan;
 use egui::{Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
@@ -108,9 +109,13 @@ impl Window {
     }
 
     fn press_with(&mut self, modifiers: Modifiers, key: Key) {
+        self.press_with_no_wait(modifiers, key);
+        self.settle();
+    }
+
+    fn press_with_no_wait(&mut self, modifiers: Modifiers, key: Key) {
         self.harness.key_press_modifiers(modifiers, key);
         self.harness.step();
-        self.settle();
     }
 
     fn click(&mut self, label: &str) {
@@ -226,6 +231,81 @@ fn labels_survive_closing_and_opening_again() {
     let again = Window::on(folder, "set");
     assert_eq!(again.hand(0), class(1));
     assert!(again.app().session().unwrap().can_undo);
+}
+
+/// A plan for a quick network that does not come to its end by itself.
+fn endless() -> Plan {
+    Plan {
+        size: 32,
+        batch: 4,
+        epochs: 10_000,
+        patience: 10_000,
+        ..Plan::default()
+    }
+}
+
+#[test]
+fn a_training_outlives_its_window() {
+    let mut window = Window::new();
+    let start = Command::StartTraining(Box::new(endless()));
+    window.app().commands().send(start);
+    let epochs = |app: &App| app.training().unwrap().points.len();
+    window.until("two epochs", |app| epochs(app) >= 2);
+    window.press_with_no_wait(Modifiers::COMMAND, Key::W);
+    window.until("closed", |app| app.session().is_none());
+    let folder = window.folder.path().join("set");
+    window.app().commands().send(Command::Open(folder.into()));
+    // It opens once the state of the training is written.
+    window.until("opened again", |app| app.session().is_some());
+    window.until("runs read", |app| !app.runs().unwrap().loading);
+    let found = window.app().runs().unwrap().unfinished.clone();
+    assert_eq!(found.len(), 1);
+    let before = found[0].progress.unwrap().epochs;
+    assert!(before >= 2, "{before}");
+    let notices = window.app().notices().join("\n");
+    assert!(notices.contains("was interrupted"), "{notices}");
+    window.app().commands().send(Action::ResumeTraining);
+    window.until("three epochs more", |app| epochs(app) >= before + 3);
+    assert!(window.app().runs().unwrap().unfinished.is_empty());
+    window.app().commands().send(Action::StopTraining);
+    window.until("the report", |app| app.training().unwrap().report.is_some());
+    window.until("the run", |app| app.runs().unwrap().all().len() == 1);
+    let run = &window.app().runs().unwrap().all()[0];
+    assert_eq!(run.dir, found[0].dir);
+    assert!(run.epochs >= before + 3, "{}", run.epochs);
+}
+
+#[test]
+fn the_window_stays_until_the_state_of_the_training_is_written() {
+    let mut window = Window::new();
+    let start = Command::StartTraining(Box::new(endless()));
+    window.app().commands().send(start);
+    window.until("an epoch", |app| !app.training().unwrap().points.is_empty());
+    let close = |window: &mut Window| {
+        let viewports = &mut window.harness.input_mut().viewports;
+        let root = viewports.get_mut(&egui::ViewportId::ROOT).unwrap();
+        root.events.push(egui::ViewportEvent::Close);
+        window.harness.step();
+    };
+    let asked = |window: &Window| -> Vec<egui::ViewportCommand> {
+        let output = &window.harness.output().viewport_output;
+        output[&egui::ViewportId::ROOT].commands.clone()
+    };
+    close(&mut window);
+    assert!(asked(&window).contains(&egui::ViewportCommand::CancelClose));
+    let start = Instant::now();
+    while !asked(&window).contains(&egui::ViewportCommand::Close) {
+        assert!(start.elapsed() < Duration::from_secs(60), "it never closes");
+        std::thread::sleep(Duration::from_millis(2));
+        window.harness.step();
+    }
+    let runs = window.folder.path().join("set/.driftscope/runs");
+    let run = std::fs::read_dir(runs).unwrap().next().unwrap().unwrap();
+    assert!(run.path().join("checkpoint.safetensors").is_file());
+    assert!(
+        !run.path().join("training.lock").exists(),
+        "nobody trains it"
+    );
 }
 
 #[test]

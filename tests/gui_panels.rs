@@ -18,11 +18,11 @@ use driftscope::app::widgets::thumb_grid::Thumbs;
 use driftscope::domain::{ClassId, ClassSet, CostMatrix, ImageId, Label, Prediction, Split};
 use driftscope::evaluation::{ConfusionMatrix, CvPlan, Report, cross_validate};
 use driftscope::training::{
-    Balance, Disk, EpochMetrics, Pace, PaceBook, PhaseStart, Plan, Setting, Source, SplitCounts,
-    TrainEvent, ValidationPrediction, estimate, preset,
+    Balance, Disk, EpochMetrics, Pace, PaceBook, PhaseStart, Plan, Progress, Setting, Source,
+    SplitCounts, TrainEvent, ValidationPrediction, estimate, preset,
 };
 use driftscope::workflows::{
-    Choice, DriftResult, DriftScore, PlanCost, Review, ReviewRow, RunSummary,
+    Choice, DriftResult, DriftScore, PlanCost, Review, ReviewRow, RunSummary, UnfinishedRun,
 };
 use egui::{Color32, Rect, pos2};
 use egui_kittest::Harness;
@@ -571,6 +571,47 @@ fn a_running_training_is_paused_and_stopped() {
     harness.get_by_label("Resume").click();
     harness.run();
     assert_eq!(sent(&harness).len(), 1);
+}
+
+#[test]
+fn an_interrupted_training_is_resumed_or_after_a_second_click_removed() {
+    let mut world = World::new();
+    world.runs.unfinished = vec![UnfinishedRun {
+        name: "0304-cnn03".to_owned(),
+        dir: PathBuf::from("0304-cnn03"),
+        plan: plan(),
+        created: "2026-03-04T13:20:00+01:00".to_owned(),
+        progress: Some(Progress {
+            epochs: 3,
+            steps: 12,
+        }),
+    }];
+    let mut harness = harness(world, Which::Train);
+    harness.get_by_label_contains("It goes on in epoch 4, after step 12.");
+    harness.get_by_label("Resume it").click();
+    harness.run();
+    let resumed = sent(&harness);
+    let here = |dir: &PathBuf| dir == &PathBuf::from("0304-cnn03");
+    assert!(
+        matches!(resumed.as_slice(), [Command::ResumeRun(dir)] if here(dir)),
+        "{resumed:?}"
+    );
+    harness.get_by_label("Discard").click();
+    harness.run();
+    assert!(sent(&harness).is_empty(), "not at the first click");
+    harness.get_by_label("Remove for good").click();
+    harness.run();
+    let removed = sent(&harness);
+    assert!(
+        matches!(removed.as_slice(), [Command::DiscardRun(dir)] if here(dir)),
+        "{removed:?}"
+    );
+    // While another training runs it waits.
+    running(harness.state_mut(), 2);
+    harness.run();
+    harness.get_by_label("Resume it").click();
+    harness.run();
+    assert!(sent(&harness).is_empty());
 }
 
 #[test]

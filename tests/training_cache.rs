@@ -43,6 +43,7 @@ fn kept_activations_give_the_losses_of_the_whole_network() {
         validation: examples[48..64].to_vec(),
         test: examples[64..].to_vec(),
         cache: Some(folder.path().to_owned()),
+        checkpoints: None,
     };
     let cost = CostMatrix::try_from(vec![vec![0.0, 1.0], vec![1.0, 0.0]]).expect("square");
     let losses = |part: &str, cache_activations| {

@@ -50,6 +50,7 @@ fn thirty_trainings_grow_the_process_by_less_than_a_twentieth() {
             validation: examples[32..40].to_vec(),
             test: examples[40..].to_vec(),
             cache: None,
+            checkpoints: None,
         };
         fit(&plan, &data, &cost, &JobContext::detached(), &mut |_| {}).expect("trained");
     };

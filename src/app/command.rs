@@ -308,6 +308,8 @@ actions! {
     PauseTraining "pause-training" "Pause or resume training" Model Everywhere [] Pause;
     /// The best epoch so far is kept.
     StopTraining "stop-training" "Stop training, keep best" Model Everywhere [] Stop;
+    /// The newest that was interrupted.
+    ResumeTraining "resume-training" "Resume the interrupted training" Model Everywhere [] Play;
     /// With the model in use.
     PredictAll "predict" "Predict all images with the model in use" Model Everywhere [] Target;
     /// From the labels as they are now.
@@ -456,6 +458,14 @@ impl Action {
                 writable()
             }
             Self::PauseTraining | Self::StopTraining => need(now.training, "No training runs."),
+            Self::ResumeTraining => {
+                open()?;
+                need(
+                    !now.training,
+                    "A training runs; wait for its end, or stop it.",
+                )?;
+                need(now.unfinished, "No training was interrupted here.")
+            }
             Self::PredictAll => {
                 open()?;
                 need(
@@ -499,6 +509,8 @@ pub struct Availability {
     pub can_redo: bool,
     /// A training runs or is paused.
     pub training: bool,
+    /// A training was interrupted and can be resumed.
+    pub unfinished: bool,
     /// A job that can be cancelled runs.
     pub job: bool,
     /// A trained run is in use.
@@ -572,6 +584,10 @@ pub enum Command {
     StartTraining(Box<Plan>),
     /// Time a few steps of the plan in the fields.
     MeasurePace,
+    /// Go on with the interrupted training in this folder.
+    ResumeRun(PathBuf),
+    /// Remove the interrupted training in this folder.
+    DiscardRun(PathBuf),
     /// Use this run: its predictions, and the features of the drift model.
     OpenRun(PathBuf),
     /// Predict with a run, streaming in.

@@ -23,6 +23,7 @@ use super::toasts::Level;
 use super::workspace::Workspace;
 use crate::domain::ImageId;
 use crate::imaging::{Loader, ThumbnailStore};
+use crate::jobs::StopReason;
 use crate::labels::Current;
 use crate::project::{Project, Snapshot};
 use crate::workflows::{self, OpenRequest};
@@ -374,6 +375,8 @@ impl App {
             }
             Command::StartTraining(plan) => self.start_training(*plan),
             Command::MeasurePace => self.measure_pace(),
+            Command::ResumeRun(dir) => self.resume_run(&dir),
+            Command::DiscardRun(dir) => self.discard_run(&dir),
             Command::OpenRun(run) => self.open_run(run),
             Command::PredictSplit { run, split } => self.predict_split(run, split),
             Command::RefreshRuns => self.refresh_runs(),
@@ -418,14 +421,8 @@ impl App {
 
     /// Opens what is to be opened, once the data set closed before is free again.
     fn start_opening(&mut self) {
-        if let Some(parting) = &mut self.parting {
-            while parting.try_answer().is_some() {}
-            match parting.try_end() {
-                None => return,
-                Some(Ok(())) => {}
-                Some(Err(sentence)) => self.toasts.add(Level::Error, sentence),
-            }
-            self.parting = None;
+        if !self.has_parted() {
+            return;
         }
         let Some(request) = self.opening.clone().filter(|_| !self.open.is_running()) else {
             return;
@@ -447,8 +444,27 @@ impl App {
         if let Some(mut w) = self.workspace.take() {
             w.close();
             self.parting = Some(w.labeller);
+            self.parting_training = w.train_job;
         }
         self.view = View::Browse;
+    }
+
+    /// Whether everything of the data set closed before is on disk: its labels, and the state of its training.
+    fn has_parted(&mut self) -> bool {
+        while self.parting_training.try_event().is_some() {}
+        if self.parting_training.is_running() && self.parting_training.try_end().is_none() {
+            return false;
+        }
+        if let Some(parting) = &mut self.parting {
+            while parting.try_answer().is_some() {}
+            match parting.try_end() {
+                None => return false,
+                Some(Ok(())) => {}
+                Some(Err(sentence)) => self.toasts.add(Level::Error, sentence),
+            }
+            self.parting = None;
+        }
+        true
     }
 
     // ---- what is possible now ----
@@ -477,6 +493,7 @@ impl App {
             can_undo: w.session.can_undo || !w.labeller.is_idle(),
             can_redo: w.session.can_redo || !w.labeller.is_idle(),
             training: w.train_job.is_running(),
+            unfinished: !w.runs.unfinished.is_empty(),
             job: w.jobs().iter().any(|job| job.can_cancel),
             model: w.predictions.run.is_some(),
             drift_mode: self.view == View::Drift || (self.view == View::Label && self.drift_mode),
@@ -516,11 +533,14 @@ impl App {
         }
     }
 
-    /// The window stays until every label sent is on disk.
+    /// The window stays until every label sent is on disk, and so is the state of the training that runs.
     fn watch_close(&mut self, ctx: &egui::Context) {
-        let idle =
-            self.parting.is_none() && self.workspace.as_ref().is_none_or(|w| w.labeller.is_idle());
         let asked = ctx.input(|i| i.viewport().close_requested());
+        if asked && let Some(w) = &self.workspace {
+            w.train_job.stop(StopReason::Closing);
+        }
+        let quiet = |w: &Workspace| w.labeller.is_idle() && !w.train_job.is_running();
+        let idle = self.has_parted() && self.workspace.as_ref().is_none_or(quiet);
         if asked && !idle {
             ctx.send_viewport_cmd(egui::ViewportCommand::CancelClose);
             self.closing = true;

@@ -46,7 +46,8 @@ use self::start::Start;
 use self::toasts::{Level, Toasts};
 use self::workspace::Workspace;
 use crate::jobs::Wake;
-use crate::workflows::{OpenRequest, trials_file};
+use crate::training::TrainEvent;
+use crate::workflows::{OpenRequest, RunSummary, trials_file};
 
 /// The whole window. Owns all state; only `logic` changes it.
 pub struct App {
@@ -69,11 +70,13 @@ pub struct App {
     workspace: Option<Workspace>,
     /// Of the data set closed last, until its labels are written and its store is free again.
     parting: Option<Labeller>,
+    /// Likewise its training, until its state is written.
+    parting_training: Slot<TrainEvent, RunSummary>,
     drift_mode: bool,
     toasts: Toasts,
     finder: Option<Finder>,
     help: bool,
-    /// The user asked to close, and labels are still being written.
+    /// The user asked to close, and labels or the state of a training are still being written.
     closing: bool,
 }
 
@@ -110,6 +113,7 @@ impl App {
             numbers: Numbers::default(),
             workspace: None,
             parting: None,
+            parting_training: Slot::default(),
             drift_mode: false,
             toasts,
             finder: None,
@@ -145,6 +149,18 @@ impl App {
     #[must_use]
     pub fn walk(&self) -> Option<&walk::Walk> {
         self.workspace.as_ref().map(|w| &w.walk)
+    }
+
+    /// The training that runs, or ran last.
+    #[must_use]
+    pub fn training(&self) -> Option<&state::TrainState> {
+        self.workspace.as_ref().map(|w| &w.train)
+    }
+
+    /// All runs.
+    #[must_use]
+    pub fn runs(&self) -> Option<&state::RunsState> {
+        self.workspace.as_ref().map(|w| &w.runs)
     }
 
     /// The images that the gallery lists.

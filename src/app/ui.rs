@@ -175,7 +175,15 @@ impl App {
             egui::Modal::new(egui::Id::unique("closing")).show(&ctx, |ui| {
                 ui.horizontal(|ui| {
                     ui.spinner();
-                    ui.label("Writing the last labels to disk, then closing …");
+                    let training = self
+                        .workspace
+                        .as_ref()
+                        .is_some_and(|w| w.train_job.is_running());
+                    ui.label(if training {
+                        "Writing down where the training is, then closing …"
+                    } else {
+                        "Writing the last labels to disk, then closing …"
+                    });
                 });
             });
         }

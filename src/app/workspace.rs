@@ -22,7 +22,9 @@ use crate::jobs::StopReason;
 use crate::labels::Current;
 use crate::project::Snapshot;
 use crate::training::TrainEvent;
-use crate::workflows::{DriftResult, DriftSession, PlanCost, Review, RunSummary, SubmitSummary};
+use crate::workflows::{
+    DriftResult, DriftSession, PlanCost, Review, RunSummary, SubmitSummary, UnfinishedRun,
+};
 
 /// What a scan hands over at a time.
 pub type FactsBatch = Vec<(ImageId, Result<Facts, String>)>;
@@ -88,7 +90,9 @@ pub struct Workspace {
     /// Times a few steps.
     pub trial_job: Slot<(), ()>,
     /// Reads the runs folder.
-    pub runs_job: Slot<(), Vec<RunSummary>>,
+    pub runs_job: Slot<(), (Vec<RunSummary>, Vec<UnfinishedRun>)>,
+    /// Removes an interrupted training.
+    pub discard_job: Slot<(), ()>,
     /// Reads the run to be used.
     pub review_job: Slot<(), Review>,
     /// Reads the run to compare with.
@@ -153,6 +157,7 @@ impl Workspace {
             cost_job: Slot::default(),
             trial_job: Slot::default(),
             runs_job: Slot::default(),
+            discard_job: Slot::default(),
             review_job: Slot::default(),
             against_job: Slot::default(),
             predict_job: Slot::default(),

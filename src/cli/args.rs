@@ -206,8 +206,17 @@ fn sha256(text: &str) -> Result<String, &'static str> {
 #[cfg(feature = "torch")]
 #[derive(Debug, ClapArgs)]
 pub struct TrainArgs {
+    /// A project folder, a data set folder, or a CSV [default with --resume: the run's own]
+    #[arg(required_unless_present = "resume")]
+    pub path: Option<PathBuf>,
     #[command(flatten)]
-    pub data: DataArgs,
+    pub how: HowArgs,
+    /// Go on with a run that was stopped or killed: its folder, or its name under the project's runs/
+    #[arg(long, value_name = "RUN", conflicts_with_all = [
+        "model", "size", "preset", "plan", "epochs", "batch", "learning_rate", "patience", "balance", "loss",
+        "weights", "monitor", "group_by", "train_per_class", "seed", "threads", "out",
+    ])]
+    pub resume: Option<PathBuf>,
     /// A model of `driftscope models`
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
@@ -474,7 +483,7 @@ pub struct DemoArgs {
 #[derive(Debug, ClapArgs)]
 pub struct BenchArgs {
     /// What to measure; train runs steps of the small networks at the study's size; startup opens the window and closes it again, and is part of all where there is a display
-    #[arg(value_parser = ["startup", "open", "gallery", "label", "decode", "train", "infer", "all"], default_value = "all")]
+    #[arg(value_parser = ["startup", "open", "gallery", "label", "decode", "train", "infer", "checkpoint", "all"], default_value = "all")]
     pub what: String,
     /// The data set to measure on; a made one in a temporary folder when not given
     #[arg(long, value_name = "PATH")]

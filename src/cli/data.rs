@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::dataset::sample::SampleSpec;
 use crate::workflows::{self, Bench, ExportFormat, Figure, OpenRequest, Project};
 
-use super::args::{BenchArgs, DataArgs, LabelCommand, SampleArgs};
+use super::args::{BenchArgs, DataArgs, HowArgs, LabelCommand, SampleArgs};
 use super::output::{Bar, Output, count};
 
 /// Problems printed before the rest is only counted.
@@ -16,9 +16,13 @@ const PROBLEMS_SHOWN: usize = 20;
 
 /// Opens a project and says what was detected.
 pub fn project(args: &DataArgs, output: &Output) -> Result<Project> {
-    let how = &args.how;
+    project_at(&args.path, &args.how, output)
+}
+
+/// Opens the project of `path` and says what was detected.
+pub fn project_at(path: &Path, how: &HowArgs, output: &Output) -> Result<Project> {
     let project = workflows::open(&OpenRequest {
-        path: args.path.clone(),
+        path: path.to_owned(),
         options: how.options(),
         project_dir: how.project.clone(),
     })?;

@@ -1,18 +1,19 @@
 //! Models, training, prediction, reports.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::domain::Split;
 use crate::evaluation::Report;
+use crate::jobs::JobContext;
 use crate::training::{Balance, Loss, Monitor, PhaseStart, Plan, TrainEvent, preset, preset_for};
-use crate::workflows::{self, RunSummary, StudyRequest, TrainRequest};
+use crate::workflows::{self, RunSummary, StudyRequest, TrainRequest, WorkflowError};
 
 use super::args::{EvaluateArgs, ModelsArgs, PredictArgs, StudyArgs, TrainArgs};
 use super::cost::{cost, headline, say_cost};
-use super::data::project;
+use super::data::{project, project_at};
 use super::output::{Bar, Output};
 
 pub fn models(args: &ModelsArgs, output: &Output) -> Result<()> {
@@ -80,23 +81,30 @@ fn plan(args: &TrainArgs) -> Result<Plan> {
 }
 
 pub fn train(args: &TrainArgs, output: &Output) -> Result<()> {
-    let request = TrainRequest {
-        plan: plan(args)?,
-        out: args.out.clone(),
-        threads: args.threads,
+    let run = match &args.resume {
+        Some(run) => resume(args, run, output)?,
+        None => {
+            let request = TrainRequest {
+                plan: plan(args)?,
+                out: args.out.clone(),
+                threads: args.threads,
+            };
+            // What is missing is told before anything else is.
+            request.check()?;
+            // clap lets it be left out with --resume alone.
+            let path = args.path.as_deref().unwrap_or(Path::new("."));
+            let project = project_at(path, &args.how, output)?;
+            let snapshot = project.snapshot();
+            let cost = cost(&snapshot, &request, args.measure)?;
+            output.say(&request.plan.in_words());
+            if args.dry_run {
+                say_cost(&cost, output);
+                return output.json(&cost);
+            }
+            output.say(&headline(&cost));
+            train_with_bar(&snapshot, &request, output)?
+        }
     };
-    // What is missing is told before anything else is.
-    request.check()?;
-    let project = project(&args.data, output)?;
-    let snapshot = project.snapshot();
-    let cost = cost(&snapshot, &request, args.measure)?;
-    output.say(&request.plan.in_words());
-    if args.dry_run {
-        say_cost(&cost, output);
-        return output.json(&cost);
-    }
-    output.say(&headline(&cost));
-    let run = train_with_bar(&snapshot, &request, output)?;
     say_report(&run.report, 4, output);
     for warning in &run.warnings {
         output.warn(warning);
@@ -105,16 +113,41 @@ pub fn train(args: &TrainArgs, output: &Output) -> Result<()> {
     output.json(&report_json(&run)?)
 }
 
+/// Goes on with an interrupted run.
+fn resume(args: &TrainArgs, run: &Path, output: &Output) -> Result<RunSummary> {
+    let path = match &args.path {
+        Some(path) => path.clone(),
+        None => workflows::project_of(run)?,
+    };
+    let snapshot = project_at(&path, &args.how, output)?.snapshot();
+    let named = snapshot.runs().join(run);
+    let dir = if !run.exists() && named.is_dir() {
+        named
+    } else {
+        run.to_owned()
+    };
+    with_bar(output, |context, told| {
+        workflows::resume(&snapshot, &dir, context, told)
+    })
+}
+
 /// Trains with a line for every epoch.
 pub fn train_with_bar(
     snapshot: &workflows::Snapshot,
     request: &TrainRequest,
     output: &Output,
 ) -> Result<RunSummary> {
+    with_bar(output, |context, told| {
+        workflows::train(snapshot, request, context, told)
+    })
+}
+
+fn with_bar(
+    output: &Output,
+    work: impl FnOnce(&JobContext, &mut dyn FnMut(TrainEvent)) -> Result<RunSummary, WorkflowError>,
+) -> Result<RunSummary> {
     let bar = Bar::new();
-    let run = workflows::train(snapshot, request, &bar.context, &mut |event| {
-        tell(&bar, &event);
-    })?;
+    let run = work(&bar.context, &mut |event| tell(&bar, &event))?;
     drop(bar);
     output.say(&format!(
         "kept epoch {} of {}, {:.0} s in all",
@@ -146,7 +179,15 @@ fn tell(bar: &Bar, event: &TrainEvent) {
             epoch.seconds,
             if epoch.best { "  best so far" } else { "" }
         )),
-        TrainEvent::Step { .. } | TrainEvent::Finished { .. } => {}
+        TrainEvent::Resumed { epoch, step, .. } => bar.line(&format!(
+            "goes on in epoch {epoch}, {}",
+            match step {
+                0 => "at its beginning".to_owned(),
+                step => format!("after step {step}"),
+            }
+        )),
+        TrainEvent::Note(sentence) => bar.line(&format!("note: {sentence}")),
+        TrainEvent::Step { .. } | TrainEvent::Kept { .. } | TrainEvent::Finished { .. } => {}
     }
 }
 

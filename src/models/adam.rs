@@ -57,6 +57,20 @@ impl Adam {
         self.most_norm = Some(most);
     }
 
+    /// What it remembers of each variable, in the order in which they were given: the running means of the
+    /// gradient and of its square, and the number of updates.
+    pub fn memory(&self) -> impl Iterator<Item = (&Tensor, &Tensor, i32)> {
+        let slots = self.slots.iter();
+        slots.map(|slot| (&slot.mean, &slot.variance, slot.steps))
+    }
+
+    /// The same, to be filled with what another one of the same variables remembered: this one then goes on
+    /// where that one stopped.
+    pub fn memory_mut(&mut self) -> impl Iterator<Item = (&mut Tensor, &mut Tensor, &mut i32)> {
+        let slots = self.slots.iter_mut();
+        slots.map(|slot| (&mut slot.mean, &mut slot.variance, &mut slot.steps))
+    }
+
     /// Forgets all gradients: a new step.
     pub(super) fn begin(&mut self) {
         for slot in &mut self.slots {

@@ -15,6 +15,7 @@ mod layers;
 mod model;
 pub mod published;
 mod spec;
+mod tensor_file;
 mod values;
 mod vit;
 pub mod weights;
@@ -29,6 +30,7 @@ pub use input::{Preprocessing, stack};
 pub use model::Model;
 pub use spec::{ModelError, ModelInfo, ModelSpec, TrainableSet};
 pub use tch::Device;
+pub use tensor_file::TensorFile;
 pub use work::StageWork;
 
 /// The GPU if libtorch has one to offer, else the CPU.

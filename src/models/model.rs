@@ -69,7 +69,7 @@ impl Model {
     /// # Errors
     /// [`weights::WeightsError::Storage`].
     pub fn save(&self, path: &Path) -> Result<Digest, ModelError> {
-        let tensors = weights::snapshot(&self.variables);
+        let tensors = self.variables.variables().into_iter().collect();
         Ok(weights::save(path, &tensors, self.preprocessing)?)
     }
 
@@ -194,6 +194,15 @@ impl Model {
             drop(enter(&store, &variable.name, tensor, wanted));
         }
         self.variables = store;
+    }
+
+    /// Names of the variables that the gradient reaches now, in the order of `trainable_variables`.
+    #[must_use]
+    pub fn trainable_names(&self) -> Vec<&str> {
+        let tensors = self.variables.variables();
+        let reached = |v: &&Variable| tensors[&v.name].requires_grad();
+        let names = self.declared.iter().filter(reached);
+        names.map(|v| v.name.as_str()).collect()
     }
 
     /// Its variables, in the order of its layers.

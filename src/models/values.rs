@@ -25,6 +25,19 @@ pub(super) fn values(tensor: &Tensor) -> &[f32] {
     }
 }
 
+/// The bytes of a contiguous fp32 tensor of the CPU, in the order of this machine.
+///
+/// # Panics
+/// For any other tensor.
+pub(super) fn bytes(tensor: &Tensor) -> &[u8] {
+    let values = values(tensor);
+    #[expect(unsafe_code, reason = "the same memory, looked at as bytes")]
+    // SAFETY: every byte of a float is initialised, bytes need no alignment, and the length is that of the slice.
+    unsafe {
+        std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values))
+    }
+}
+
 /// The values of a contiguous fp32 tensor of the CPU, to be written. Handles share memory: while this
 /// view lives, the caller must look at the tensor through nothing else. Autograd does not see what is
 /// written, so no graph that is still to be run backward may hold it.

@@ -9,8 +9,8 @@ use std::{
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use tch::{Kind, Tensor, nn};
 
-use super::{Preprocessing, Role, Variable};
-use crate::storage::{Digest, StorageError, atomic_write, digest};
+use super::{Preprocessing, Role, TensorFile, Variable};
+use crate::storage::{Digest, StorageError, digest};
 
 /// Why a weights file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -109,31 +109,8 @@ pub fn save(
     tensors: &BTreeMap<String, Tensor>,
     preprocessing: Preprocessing,
 ) -> Result<Digest, WeightsError> {
-    let bytes: BTreeMap<&String, (Vec<usize>, Vec<u8>)> = tensors
-        .iter()
-        .map(|(name, tensor)| {
-            let tensor = tensor
-                .to_kind(Kind::Float)
-                .to_device(tch::Device::Cpu)
-                .contiguous();
-            let shape = tensor.size().iter().map(|d| *d as usize).collect();
-            let mut data = vec![0; tensor.numel() * 4];
-            tensor.copy_data_u8(&mut data, tensor.numel());
-            (name, (shape, data))
-        })
-        .collect();
-    let views = bytes.iter().map(|(name, (shape, data))| {
-        let view = TensorView::new(Dtype::F32, shape.clone(), data)
-            .expect("the bytes are those of a tensor of this shape");
-        (name.as_str(), view)
-    });
-    let header = HashMap::from([(PREPROCESSING.to_owned(), preprocessing.name().to_owned())]);
-    let file = safetensors::serialize(views, Some(header)).map_err(|e| WeightsError::Format {
-        path: path.to_owned(),
-        what: e.to_string(),
-    })?;
-    atomic_write(path, &file)?;
-    Ok(digest(&file))
+    let words = HashMap::from([(PREPROCESSING.to_owned(), preprocessing.name().to_owned())]);
+    TensorFile::write(path, tensors, words)
 }
 
 /// Fills every variable from `path`, which must hold exactly these tensors in fp32, and returns the

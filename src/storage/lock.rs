@@ -31,14 +31,7 @@ impl FolderLock {
             .map_err(|source| StorageError::io("lock", path, source))?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut owner = String::new();
-                // Who holds it is a courtesy: that somebody does is certain.
-                if file.read_to_string(&mut owner).is_err() || owner.trim().is_empty() {
-                    "another program".clone_into(&mut owner);
-                }
-                return Ok(Err(owner.trim().to_owned()));
-            }
+            Err(TryLockError::WouldBlock) => return Ok(Err(owner_in(&mut file))),
             Err(TryLockError::Error(source)) => {
                 return Err(StorageError::io("lock", path, source));
             }
@@ -51,6 +44,25 @@ impl FolderLock {
         noted.map_err(|source| StorageError::io("lock", path, source))?;
         Ok(Ok(Self { _file: file }))
     }
+
+    /// Who holds the lock file `path`, by what it wrote of itself; none where nobody does.
+    #[must_use]
+    pub fn holder(path: &Path) -> Option<String> {
+        let mut file = File::open(path).ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(owner_in(&mut file)),
+            Ok(()) | Err(TryLockError::Error(_)) => None,
+        }
+    }
+}
+
+/// What the owner of a lock file wrote of itself. Who holds it is a courtesy: that somebody does is certain.
+fn owner_in(file: &mut File) -> String {
+    let mut owner = String::new();
+    if file.read_to_string(&mut owner).is_err() || owner.trim().is_empty() {
+        return "another program".to_owned();
+    }
+    owner.trim().to_owned()
 }
 
 #[cfg(test)]
@@ -64,7 +76,10 @@ mod tests {
         let first = FolderLock::take(&path).expect("no error").expect("free");
         let second = FolderLock::take(&path).expect("no error");
         assert!(second.is_err_and(|owner| owner.contains("process")));
+        let holder = FolderLock::holder(&path);
+        assert!(holder.is_some_and(|owner| owner.contains("process")));
         drop(first);
+        assert_eq!(FolderLock::holder(&path), None);
         assert!(FolderLock::take(&path).expect("no error").is_ok());
     }
 }

@@ -6,7 +6,7 @@ pub mod download;
 mod lock;
 mod records;
 
-pub use atomic::{atomic_write, create_dir};
+pub use atomic::{atomic_write, atomic_write_with, create_dir, remove_half_written};
 pub use lock::FolderLock;
 pub use records::RecordFile;
 

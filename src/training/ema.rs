@@ -6,7 +6,8 @@ use tch::{Tensor, nn};
 /// (Polyak & Juditsky 1992).
 pub struct Ema {
     decay: f64,
-    steps: u64,
+    /// Updates so far.
+    pub(super) steps: u64,
     /// The variables themselves, and their averages.
     pairs: Vec<(Tensor, Tensor)>,
 }
@@ -25,6 +26,16 @@ impl Ema {
             steps: 0,
             pairs: trainable.into_iter().map(pair).collect(),
         }
+    }
+
+    /// The averages, in the order of the store's `trainable_variables`.
+    pub fn averages(&self) -> impl Iterator<Item = &Tensor> {
+        self.pairs.iter().map(|(_, average)| average)
+    }
+
+    /// The same, to be filled with those of another one of the same variables.
+    pub fn averages_mut(&mut self) -> impl Iterator<Item = &mut Tensor> {
+        self.pairs.iter_mut().map(|(_, average)| average)
     }
 
     /// Takes in the weights after a step. The first steps forget faster, by (1 + n) / (10 + n) after n of

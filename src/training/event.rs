@@ -27,6 +27,17 @@ pub enum TrainEvent {
     },
     /// A phase of the plan begins.
     Phase(PhaseStart),
+    /// The training goes on from where it was interrupted. Follows the start of the phase it was in.
+    Resumed {
+        /// The epochs that were over, in order, without confusions and predictions.
+        history: Vec<EpochMetrics>,
+        /// The epoch it goes on in, counted from 1.
+        epoch: usize,
+        /// Steps of it that were taken.
+        step: usize,
+        /// Epochs without improvement still allowed.
+        patience_left: usize,
+    },
     /// A training step was taken. Sent a few times a second at most.
     Step {
         /// Counted from 1.
@@ -40,6 +51,15 @@ pub enum TrainEvent {
     },
     /// An epoch ended and the validation images were read.
     Epoch(Box<EpochMetrics>),
+    /// The state of the training was written down: from here it can go on whatever happens.
+    Kept {
+        /// Bytes written.
+        bytes: u64,
+        /// Wall-clock seconds that took.
+        seconds: f64,
+    },
+    /// Something the user should know now; the training goes on.
+    Note(String),
     /// Training is over, the best weights are restored, the test split was read once.
     Finished {
         /// The epoch whose weights were kept, counted from 1.

@@ -63,12 +63,15 @@ impl<'a> Feed<'a> {
     }
 
     /// The feed of a phase that trains `set`. Where frozen layers come first and the cache folder has room,
-    /// their activations for all images of the phase are computed, or found, and kept.
+    /// their activations for all images of the phase are computed, or found, and kept. `as_before` says whether
+    /// they were when this phase was begun, where it goes on after an interruption: what enters the layers
+    /// must not hang on the room on the disk of now.
     pub fn for_phase(
         model: &Model,
         set: &TrainableSet,
         plan: &Plan,
         data: &TrainData<'a>,
+        as_before: Option<bool>,
         context: &JobContext,
     ) -> Result<(Self, Option<CacheUse>), TrainError> {
         let mut feed = Self {
@@ -100,7 +103,7 @@ impl<'a> Feed<'a> {
         let estimate = Activations::estimate(model, set, folder, variants.len());
         let mut used = CacheUse {
             estimate,
-            used: estimate.fits(),
+            used: as_before.unwrap_or_else(|| estimate.fits()),
             computed: 0,
             seconds: 0.0,
         };
@@ -114,6 +117,11 @@ impl<'a> Feed<'a> {
             }
         }
         Ok((feed, Some(used)))
+    }
+
+    /// Whether it reads kept activations.
+    pub fn is_kept(&self) -> bool {
+        self.kept.is_some()
     }
 
     /// What enters stage [`Feed::stage`] for images that are learned from: changed at random where the plan
@@ -284,9 +292,10 @@ mod tests {
             validation: validation.to_vec(),
             test: Vec::new(),
             cache: None,
+            checkpoints: None,
         };
         let context = JobContext::detached();
-        let (feed, _) = Feed::for_phase(&model, set, &plan, &data, &context).expect("a feed");
+        let (feed, _) = Feed::for_phase(&model, set, &plan, &data, None, &context).expect("a feed");
         let same = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]) == 0.0;
         let plain = stack([Ramp.pixels(ImageId(0))].into_iter(), 32, Device::Cpu);
         assert!(same(&feed.plain(&validation), &plain));

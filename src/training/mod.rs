@@ -1,20 +1,24 @@
 //! Plans, the trainer and the events it sends. The trainer never draws; whoever watches reads events.
 //!
 //! A training is a sequence of phases, each with a part of the network that learns. What the frozen part
-//! makes of an image is computed once ([`Activations`]) and read from disk ever after.
+//! makes of an image is computed once ([`Activations`]) and read from disk ever after. What was trained is
+//! written down as it goes ([`Checkpoints`]), so that it can be resumed.
 
 mod activations;
+mod checkpoint;
 mod cost;
 mod ema;
 mod event;
 mod feed;
 mod objective;
 mod pace;
+mod place;
 mod plan;
 mod schedule;
 mod trainer;
 
 pub use activations::{Activations, CacheEstimate, Variant, free_space};
+pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints, Progress};
 pub use cost::{Disk, DiskCost, PhaseCost, SplitCounts, TrainingCost, estimate, other_choices};
 pub use event::{CacheUse, EpochMetrics, PhaseStart, TrainEvent, ValidationPrediction};
 pub use feed::{Example, PixelSource};
@@ -24,4 +28,4 @@ pub use plan::{
     Balance, Loss, Monitor, Phase, Plan, PlanError, Precision, ResolvedPhase, Sampler, Schedule,
     preset, preset_for, preset_names,
 };
-pub use trainer::{Fitted, TrainData, TrainError, fit};
+pub use trainer::{Fitted, TrainData, TrainError, fit, resume};

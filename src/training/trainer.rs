@@ -1,7 +1,6 @@
 //! The training loop: phases, steps, validation after every epoch, early stopping, best weights restored.
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -9,9 +8,15 @@ use std::{
 use tch::{Device, Kind, Reduction, Tensor};
 
 use super::{
-    EpochMetrics, Example, Monitor, PhaseStart, PixelSource, Plan, Precision, ResolvedPhase,
-    TrainEvent, ValidationPrediction, ema::Ema, feed::Feed, feed::mix, feed::order, feed::targets,
-    log_prior, objective::Objective, schedule::rate,
+    Checkpoint, CheckpointError, Checkpoints, EpochMetrics, Example, Monitor, PhaseStart,
+    PixelSource, Plan, Precision, ResolvedPhase, TrainEvent, ValidationPrediction,
+    checkpoint::{Keeper, Moment},
+    ema::Ema,
+    feed::{Feed, mix, order, targets},
+    log_prior,
+    objective::Objective,
+    place::{Best, Place},
+    schedule::rate,
 };
 use crate::domain::{ClassId, CostMatrix, Prediction};
 use crate::evaluation::{ConfusionMatrix, EvaluationError, Report, Temperature};
@@ -21,6 +26,8 @@ use crate::storage::StorageError;
 
 /// Images read at once where no gradient is needed.
 const EVALUATION_BATCH: usize = 64;
+/// Images read at the end of a run between two looks at whether to stop: whole batches.
+const EVALUATION_PART: usize = 4 * EVALUATION_BATCH;
 /// Shortest time between two [`TrainEvent::Step`]s.
 const STEP_EVENT_EVERY: Duration = Duration::from_millis(200);
 
@@ -38,6 +45,8 @@ pub struct TrainData<'a> {
     pub test: Vec<Example>,
     /// Folder where the activations of frozen layers may be kept, if any.
     pub cache: Option<PathBuf>,
+    /// Where and how often the state of the training is written down, if at all.
+    pub checkpoints: Option<Checkpoints>,
 }
 
 /// A trained network and how it came about.
@@ -74,7 +83,7 @@ pub struct Fitted {
 /// Why a training ended without a model.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// The user, or the closing program, stopped it.
+    /// The user, or the closing program, stopped it. Its state was written down, where that was asked for.
     #[error("training was cancelled")]
     Cancelled,
     /// Stopped before the first epoch ended: there is nothing to keep.
@@ -104,6 +113,9 @@ pub enum TrainError {
     /// The activations of frozen layers cannot be read or kept.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The state it is to go on from cannot be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// The report could not be made.
     #[error(transparent)]
     Evaluation(#[from] EvaluationError),
@@ -122,6 +134,40 @@ pub fn fit(
     context: &JobContext,
     emit: &mut dyn FnMut(TrainEvent),
 ) -> Result<Fitted, TrainError> {
+    check_splits(data)?;
+    let (model, weights) = start(plan, data.classes.len())?;
+    Training::new(plan, data, context, model, weights).run(None, cost, emit)
+}
+
+/// Goes on from where a training of the same plan on the same data wrote down its state. On the CPU, with as many
+/// threads, everything that follows is what would have followed there, to the last bit.
+///
+/// # Errors
+/// As [`fit`]; [`TrainError::Checkpoint`] for the state of another training.
+pub fn resume(
+    plan: &Plan,
+    data: &TrainData<'_>,
+    cost: &CostMatrix,
+    from: Checkpoint,
+    context: &JobContext,
+    emit: &mut dyn FnMut(TrainEvent),
+) -> Result<Fitted, TrainError> {
+    check_splits(data)?;
+    from.check(plan)?;
+    let (classes, state) = (data.classes.len(), &from.state);
+    let mut model = Model::new(&plan.model, plan.size, classes, plan.seed, best_device())?;
+    from.fill(&mut model)?;
+    let best = from.best(&model, data.validation.len())?;
+    let training = Training {
+        best,
+        history: state.history.to_vec(),
+        started: began(state.seconds),
+        ..Training::new(plan, data, context, model, state.weights.clone())
+    };
+    training.run(Some(from), cost, emit)
+}
+
+fn check_splits(data: &TrainData<'_>) -> Result<(), TrainError> {
     for (split, examples) in [
         ("train", &data.train),
         ("validation", &data.validation),
@@ -131,37 +177,14 @@ pub fn fit(
             return Err(TrainError::EmptySplit { split });
         }
     }
-    let started = Instant::now();
-    let (model, weights) = start(plan, data.classes.len())?;
-    let train_counts = counts(&data.train, data.classes.len());
-    emit(TrainEvent::Started {
-        plan: Box::new(plan.clone()),
-        classes: data.classes.clone(),
-        validation_counts: counts(&data.validation, data.classes.len()),
-        train_counts: train_counts.clone(),
-        steps_per_epoch: data.train.len().div_ceil(plan.batch),
-        weights: weights.clone(),
-    });
-    let mut training = Training {
-        plan,
-        data,
-        context,
-        objective: Objective::new(plan, &train_counts, model.variables.device()),
-        model,
-        history: Vec::new(),
-        best: None,
-        reason: "all epochs done",
-    };
-    let phases = plan.resolved_phases();
-    for at in 0..phases.len() {
-        training.phase(at, &phases, emit)?;
-        if context.control.stop_reason().is_some() {
-            break;
-        }
-    }
-    let mut fitted = training.finish(cost, &train_counts, started, emit)?;
-    fitted.weights = weights;
-    Ok(fitted)
+    Ok(())
+}
+
+/// When something began that has run for so many seconds.
+fn began(seconds: f64) -> Instant {
+    let now = Instant::now();
+    let before = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    now.checked_sub(before).unwrap_or(now)
 }
 
 /// The model as training finds it, and what was made of the weights it starts from.
@@ -216,212 +239,445 @@ struct Training<'a> {
     plan: &'a Plan,
     data: &'a TrainData<'a>,
     context: &'a JobContext,
+    phases: Vec<ResolvedPhase>,
+    /// Images of each class in training.
+    train_counts: Vec<usize>,
     objective: Objective,
     model: Model,
+    /// What was made of the weights it started from, in words.
+    weights: Option<String>,
     history: Vec<EpochMetrics>,
     best: Option<Best>,
     reason: &'static str,
+    keeper: Option<Keeper>,
+    /// When it began, less the time for which it was interrupted.
+    started: Instant,
+}
+
+/// The phase under way: what its steps depend on beside the weights.
+struct Course<'a> {
+    feed: Feed<'a>,
+    adam: Adam,
+    ema: Option<Ema>,
+    kind: Kind,
+    place: Place,
 }
 
 impl<'a> Training<'a> {
-    /// Trains one part of the network, from the best weights so far, until its patience is used up. At the
-    /// end the best weights are back.
+    fn new(
+        plan: &'a Plan,
+        data: &'a TrainData<'a>,
+        context: &'a JobContext,
+        model: Model,
+        weights: Option<String>,
+    ) -> Self {
+        let train_counts = counts(&data.train, data.classes.len());
+        Self {
+            plan,
+            data,
+            context,
+            phases: plan.resolved_phases(),
+            objective: Objective::new(plan, &train_counts, model.variables.device()),
+            train_counts,
+            model,
+            weights,
+            history: Vec::new(),
+            best: None,
+            reason: "all epochs done",
+            keeper: data.checkpoints.as_ref().map(Keeper::new),
+            started: Instant::now(),
+        }
+    }
+
+    /// All phases, or those that are left.
+    fn run(
+        mut self,
+        mut from: Option<Checkpoint>,
+        cost: &CostMatrix,
+        emit: &mut dyn FnMut(TrainEvent),
+    ) -> Result<Fitted, TrainError> {
+        let (plan, data) = (self.plan, self.data);
+        emit(TrainEvent::Started {
+            plan: Box::new(plan.clone()),
+            classes: data.classes.clone(),
+            validation_counts: counts(&data.validation, data.classes.len()),
+            train_counts: self.train_counts.clone(),
+            steps_per_epoch: self.steps(),
+            weights: self.weights.clone(),
+        });
+        let first = from.as_ref().map_or(0, |from| from.state.place.phase);
+        for at in first..self.phases.len() {
+            self.phase(at, from.take(), emit)?;
+            if self.context.control.stop_reason() == Some(StopReason::KeepBest) {
+                break;
+            }
+        }
+        self.finish(cost, emit)
+    }
+
+    /// Steps of one epoch.
+    fn steps(&self) -> usize {
+        self.data.train.len().div_ceil(self.plan.batch)
+    }
+
+    /// Trains one part of the network, from the best weights so far or from where it stopped, until its patience
+    /// is used up. At the end the best weights are back.
     fn phase(
         &mut self,
         at: usize,
-        phases: &[ResolvedPhase],
+        from: Option<Checkpoint>,
         emit: &mut dyn FnMut(TrainEvent),
     ) -> Result<(), TrainError> {
         let (plan, data) = (self.plan, self.data);
-        let phase = &phases[at];
+        let phase = self.phases[at].clone();
         let set = self.model.spec.trainable_set(&phase.trainable)?;
         self.model.set_trainable(set);
-        if phase.reset_head {
-            reset_head(&self.model, plan.seed.wrapping_add(at as u64))?;
+        if from.is_none() {
+            self.begin(at, &phase)?;
         }
-        let (feed, cache) = Feed::for_phase(&self.model, set, plan, data, self.context)?;
+        let as_before = from.as_ref().map(|from| from.state.kept);
+        let (feed, cache) = Feed::for_phase(&self.model, set, plan, data, as_before, self.context)?;
         emit(TrainEvent::Phase(PhaseStart {
             phase: at + 1,
-            phases: phases.len(),
+            phases: self.phases.len(),
             trainable: phase.trainable.clone(),
             parameters: self.model.trainable_parameters(),
             epochs: phase.epochs,
-            epochs_before: self.history.len(),
+            // Those of the phases before, which are counted from 1 here.
+            epochs_before: self.history.iter().filter(|m| m.phase <= at).count(),
             learning_rate: phase.learning_rate,
             cache,
         }));
+        let mut course = self.course(at, &phase, feed);
+        if let Some(from) = from {
+            self.go_on(&mut course, &from, emit)?;
+        }
+        self.reason = "all epochs done";
+        while course.place.epoch < phase.epochs && course.place.waited < phase.patience {
+            if !self.epoch(&mut course, &phase, emit)? {
+                self.reason = "stopped by the user";
+                return self.settle();
+            }
+        }
+        if course.place.waited >= phase.patience {
+            self.reason = "validation stopped improving";
+        }
+        // What follows takes long, or changes the weights.
+        self.keep(&course, emit);
+        self.settle()
+    }
+
+    /// What a phase does before its first step.
+    fn begin(&mut self, at: usize, phase: &ResolvedPhase) -> Result<(), TrainError> {
+        if phase.reset_head {
+            reset_head(&self.model, self.plan.seed.wrapping_add(at as u64))?;
+        }
         // What was best before is to be beaten by the same measure; by another, or with another head, it
         // only stays for want of something newer.
-        let mut before = None;
-        if phase.reset_head
-            || self
-                .best
-                .as_ref()
-                .is_some_and(|b| b.monitor != phase.monitor)
-        {
-            before = self.best.take();
+        if let Some(best) = &mut self.best {
+            best.set_aside = phase.reset_head || best.monitor != phase.monitor;
         }
+        Ok(())
+    }
 
+    /// A phase at its beginning.
+    fn course(&mut self, at: usize, phase: &ResolvedPhase, feed: Feed<'a>) -> Course<'a> {
+        let plan = self.plan;
         let variables = self.model.variables.trainable_variables();
         let mut adam = Adam::new(variables, phase.learning_rate);
         if plan.gradient_clip > 0.0 {
             self.model.keep_gradients();
             adam.limit_norm(plan.gradient_clip);
         }
-        let mut ema =
-            (plan.ema_decay > 0.0).then(|| Ema::new(&self.model.variables, plan.ema_decay));
-        let steps = data.train.len().div_ceil(plan.batch);
-        let warmup = (plan.warmup_epochs * steps as f64).round() as usize;
-        let most: usize = phases.iter().map(|p| p.epochs).sum();
-        let earlier: usize = phases[..at].iter().map(|p| p.epochs).sum();
-        let kind = kind(plan, &self.model);
-        let mut waited = 0;
-        self.reason = "all epochs done";
-        for epoch_here in 0..phase.epochs {
-            let epoch = self.history.len() + 1;
-            let started = Instant::now();
-            let order = order(&data.train, phase.sampler, plan.seed, epoch);
-            let mut seen = Seen::new(data.classes.len());
-            let mut last_event = Instant::now();
-            let mut learning_rate = phase.learning_rate;
-            for (step, batch) in order.chunks(plan.batch).enumerate() {
-                if self.context.should_stop() {
-                    if self.context.control.stop_reason() != Some(StopReason::KeepBest) {
-                        return Err(TrainError::Cancelled);
-                    }
-                    self.reason = "stopped by the user";
-                    return self.settle(before);
-                }
-                let taken = epoch_here * steps + step;
-                learning_rate = rate(
-                    phase.learning_rate,
-                    plan.schedule,
-                    warmup,
-                    taken,
-                    phase.epochs * steps,
-                );
-                adam.set_learning_rate(learning_rate);
-                // Dropout masks follow from seed, epoch and step alone.
-                tch::manual_seed(mix(plan.seed, epoch, step).cast_signed());
-                let input = feed.training(batch, epoch);
-                let stages = feed.stage()..self.model.stages();
-                let embeddings = self.model.run(&input.to_kind(kind), stages, true);
-                let embeddings = embeddings.to_kind(Kind::Float);
-                let logits = self.model.head(&embeddings, true);
-                let targets = targets(batch).to_device(logits.device());
-                let loss = self.objective.loss(&logits, &targets);
-                let value = loss.double_value(&[]);
-                if !value.is_finite() {
-                    return Err(TrainError::NotFinite {
-                        epoch,
-                        step: step + 1,
-                        learning_rate,
-                    });
-                }
-                self.model.learn(&loss, &mut adam);
-                if let Some(ema) = &mut ema {
-                    ema.update();
-                }
-                seen.add(value, &logits, batch);
-                self.context.progress.set(
-                    (earlier * steps + taken + 1) as u64,
-                    (most * steps) as u64,
-                    &format!("training {}", plan.model),
-                );
-                if last_event.elapsed() >= STEP_EVENT_EVERY || step + 1 == steps {
-                    last_event = Instant::now();
-                    emit(TrainEvent::Step {
-                        epoch,
-                        step: step + 1,
-                        loss: seen.mean_loss(),
-                        images_per_s: seen.images as f64 / started.elapsed().as_secs_f64(),
-                    });
-                }
-            }
+        let ema = (plan.ema_decay > 0.0).then(|| Ema::new(&self.model.variables, plan.ema_decay));
+        Course {
+            feed,
+            adam,
+            ema,
+            kind: kind(plan, &self.model),
+            place: Place::start_of(at, self.data.classes.len()),
+        }
+    }
 
-            let train_seconds = started.elapsed().as_secs_f64();
-            if let Some(ema) = &mut ema {
-                ema.swap();
+    /// Puts a phase where it stopped.
+    fn go_on(
+        &self,
+        course: &mut Course<'_>,
+        from: &Checkpoint,
+        emit: &mut dyn FnMut(TrainEvent),
+    ) -> Result<(), TrainError> {
+        from.recall(&self.model, &mut course.adam, course.ema.as_mut())?;
+        course.place = from.state.place.clone();
+        course.kind = if from.state.bf16 {
+            Kind::BFloat16
+        } else {
+            Kind::Float
+        };
+        emit(TrainEvent::Resumed {
+            history: self.history.clone(),
+            epoch: self.history.len() + 1,
+            step: course.place.step,
+            patience_left: self.phases[course.place.phase]
+                .patience
+                .saturating_sub(course.place.waited),
+        });
+        Ok(())
+    }
+
+    /// One epoch, or what is left of it, and its validation. False where the user wants what there is.
+    fn epoch(
+        &mut self,
+        course: &mut Course<'_>,
+        phase: &ResolvedPhase,
+        emit: &mut dyn FnMut(TrainEvent),
+    ) -> Result<bool, TrainError> {
+        let plan = self.plan;
+        let epoch = self.history.len() + 1;
+        let started = began(course.place.seconds);
+        let order = order(&self.data.train, phase.sampler, plan.seed, epoch);
+        let most: usize = self.phases.iter().map(|p| p.epochs).sum();
+        let (earlier, _) = self.phases.split_at(course.place.phase);
+        let earlier = earlier.iter().map(|p| p.epochs).sum::<usize>() + course.place.epoch;
+        let steps = self.steps();
+        let mut last_event = Instant::now();
+        let batches = order.chunks(plan.batch).enumerate();
+        for (step, batch) in batches.skip(course.place.step) {
+            course.place.step = step;
+            course.place.seconds = started.elapsed().as_secs_f64();
+            if !self.may_go_on(course, emit)? {
+                return Ok(false);
             }
-            let (predictions, val_loss) = evaluate(&self.model, &feed, &data.validation);
-            let confusion = confusion(data.classes.len(), &data.validation, &predictions);
-            let score = match phase.monitor {
-                Monitor::ValLoss => -val_loss,
-                Monitor::ValMacroF1 => confusion.macro_f1(),
-            };
-            let improved = self.best.as_ref().is_none_or(|best| score > best.score);
-            waited = if improved { 0 } else { waited + 1 };
-            let metrics = EpochMetrics {
-                epoch,
-                phase: at + 1,
-                learning_rate,
-                train_loss: seen.mean_loss(),
-                train_accuracy: seen.confusion.accuracy(),
-                train_macro_f1: seen.confusion.macro_f1(),
-                val_loss,
-                val_accuracy: confusion.accuracy(),
-                val_macro_f1: confusion.macro_f1(),
-                val_f1: confusion.per_class().iter().map(|m| m.f1).collect(),
-                best: improved,
-                patience_left: phase.patience - waited,
-                seconds: started.elapsed().as_secs_f64(),
-                train_seconds,
-                confusion,
-                predictions: validation_predictions(&data.validation, &predictions),
-            };
-            self.history.push(metrics.clone());
-            emit(TrainEvent::Epoch(Box::new(metrics)));
-            if improved {
-                self.best = Some(Best {
+            self.step(course, phase, epoch, batch)?;
+            self.context.progress.set(
+                (earlier * steps + step + 1) as u64,
+                (most * steps) as u64,
+                &format!("training {}", plan.model),
+            );
+            if last_event.elapsed() >= STEP_EVENT_EVERY || step + 1 == steps {
+                last_event = Instant::now();
+                let seen = &course.place.seen;
+                emit(TrainEvent::Step {
                     epoch,
-                    score,
-                    monitor: phase.monitor,
-                    weights: weights::snapshot(&self.model.variables),
-                    validation: predictions,
+                    step: step + 1,
+                    loss: seen.mean_loss(),
+                    images_per_s: seen.images as f64 / started.elapsed().as_secs_f64(),
                 });
             }
-            if let Some(ema) = &mut ema {
-                ema.swap();
-            }
-            if waited >= phase.patience {
-                self.reason = "validation stopped improving";
-                break;
-            }
         }
-        self.settle(before)
+        let improved = self.validate(course, phase, started, emit);
+        course.place = course.place.next_epoch(improved, self.data.classes.len());
+        if self.keeper.as_ref().is_some_and(|k| k.is_due(true)) {
+            self.keep(course, emit);
+        }
+        Ok(true)
+    }
+
+    /// Whether to take the next step. Waits while paused. What was trained is written down before a wait and
+    /// before an end that is to be gone on from.
+    fn may_go_on(
+        &mut self,
+        course: &Course<'_>,
+        emit: &mut dyn FnMut(TrainEvent),
+    ) -> Result<bool, TrainError> {
+        let control = self.context.control.clone();
+        if control.is_paused() || self.keeper.as_ref().is_some_and(|k| k.is_due(false)) {
+            self.keep(course, emit);
+        }
+        if !self.context.should_stop() {
+            return Ok(true);
+        }
+        let reason = control.stop_reason();
+        if reason == Some(StopReason::KeepBest) {
+            return Ok(false);
+        }
+        // Who cancels in the first epoch wants nothing of it.
+        if reason == Some(StopReason::Closing) || !self.history.is_empty() {
+            self.keep(course, emit);
+        }
+        Err(TrainError::Cancelled)
+    }
+
+    /// The rate of the step that the course is at.
+    fn rate(&self, course: &Course<'_>, phase: &ResolvedPhase) -> f64 {
+        let (plan, steps) = (self.plan, self.steps());
+        rate(
+            phase.learning_rate,
+            plan.schedule,
+            (plan.warmup_epochs * steps as f64).round() as usize,
+            course.place.epoch * steps + course.place.step,
+            phase.epochs * steps,
+        )
+    }
+
+    /// Learns from one batch.
+    fn step(
+        &mut self,
+        course: &mut Course<'_>,
+        phase: &ResolvedPhase,
+        epoch: usize,
+        batch: &[Example],
+    ) -> Result<(), TrainError> {
+        let learning_rate = self.rate(course, phase);
+        let step = course.place.step;
+        course.adam.set_learning_rate(learning_rate);
+        // Dropout masks follow from seed, epoch and step alone.
+        tch::manual_seed(mix(self.plan.seed, epoch, step).cast_signed());
+        let input = course.feed.training(batch, epoch);
+        let stages = course.feed.stage()..self.model.stages();
+        let embeddings = self.model.run(&input.to_kind(course.kind), stages, true);
+        let embeddings = embeddings.to_kind(Kind::Float);
+        let logits = self.model.head(&embeddings, true);
+        let targets = targets(batch).to_device(logits.device());
+        let loss = self.objective.loss(&logits, &targets);
+        let value = loss.double_value(&[]);
+        if !value.is_finite() {
+            return Err(TrainError::NotFinite {
+                epoch,
+                step: step + 1,
+                learning_rate,
+            });
+        }
+        self.model.learn(&loss, &mut course.adam);
+        if let Some(ema) = &mut course.ema {
+            ema.update();
+        }
+        course.place.seen.add(value, &logits, batch);
+        if let Some(keeper) = &mut self.keeper {
+            keeper.unsaved = true;
+        }
+        Ok(())
+    }
+
+    /// The end of an epoch: measures it, and remembers it if it is the best. Says whether it is.
+    fn validate(
+        &mut self,
+        course: &mut Course<'_>,
+        phase: &ResolvedPhase,
+        started: Instant,
+        emit: &mut dyn FnMut(TrainEvent),
+    ) -> bool {
+        let data = self.data;
+        let train_seconds = started.elapsed().as_secs_f64();
+        if let Some(ema) = &mut course.ema {
+            ema.swap();
+        }
+        let (predictions, val_loss) = evaluate(&self.model, &course.feed, &data.validation);
+        let confusion = confusion(data.classes.len(), &data.validation, &predictions);
+        let score = match phase.monitor {
+            Monitor::ValLoss => -val_loss,
+            Monitor::ValMacroF1 => confusion.macro_f1(),
+        };
+        let beaten = |best: &Best| best.set_aside || score > best.score;
+        let improved = self.best.as_ref().is_none_or(beaten);
+        let (place, seen) = (&course.place, &course.place.seen);
+        let waited = if improved { 0 } else { place.waited + 1 };
+        let epoch = self.history.len() + 1;
+        let metrics = EpochMetrics {
+            epoch,
+            phase: place.phase + 1,
+            learning_rate: self.rate(course, phase),
+            train_loss: seen.mean_loss(),
+            train_accuracy: seen.confusion.accuracy(),
+            train_macro_f1: seen.confusion.macro_f1(),
+            val_loss,
+            val_accuracy: confusion.accuracy(),
+            val_macro_f1: confusion.macro_f1(),
+            val_f1: confusion.per_class().iter().map(|m| m.f1).collect(),
+            best: improved,
+            patience_left: phase.patience - waited,
+            seconds: started.elapsed().as_secs_f64(),
+            train_seconds,
+            confusion,
+            predictions: validation_predictions(&data.validation, &predictions),
+        };
+        self.history.push(metrics.clone());
+        emit(TrainEvent::Epoch(Box::new(metrics)));
+        if improved {
+            self.best = Some(Best {
+                epoch,
+                score,
+                monitor: phase.monitor,
+                set_aside: false,
+                weights: weights::snapshot(&self.model.variables),
+                validation: predictions,
+            });
+        }
+        if let Some(ema) = &mut course.ema {
+            ema.swap();
+        }
+        improved
+    }
+
+    /// Writes down where the training is, if something was trained since it last did. A training that cannot be
+    /// written down goes on all the same.
+    fn keep(&mut self, course: &Course<'_>, emit: &mut dyn FnMut(TrainEvent)) {
+        let Some(keeper) = self.keeper.as_mut().filter(|k| k.unsaved) else {
+            return;
+        };
+        let written = keeper.write(&Moment {
+            plan: self.plan,
+            model: &self.model,
+            adam: &course.adam,
+            ema: course.ema.as_ref(),
+            best: self.best.as_ref(),
+            place: &course.place,
+            history: &self.history,
+            weights: self.weights.as_ref(),
+            seconds: self.started.elapsed().as_secs_f64(),
+            kept: course.feed.is_kept(),
+            bf16: course.kind == Kind::BFloat16,
+        });
+        match written {
+            Ok(Some((bytes, seconds))) => emit(TrainEvent::Kept { bytes, seconds }),
+            Ok(None) => {}
+            Err(error) => emit(TrainEvent::Note(format!(
+                "the training goes on, but could not be resumed from here: {error}"
+            ))),
+        }
     }
 
     /// Puts the best weights back; those from before the phase where it brought none.
-    fn settle(&mut self, before: Option<Best>) -> Result<(), TrainError> {
-        let best = self
-            .best
-            .take()
-            .or(before)
-            .ok_or(TrainError::NothingToKeep)?;
+    fn settle(&self) -> Result<(), TrainError> {
+        let best = self.best.as_ref().ok_or(TrainError::NothingToKeep)?;
         weights::restore(&self.model.variables, &best.weights);
-        self.best = Some(best);
         Ok(())
+    }
+
+    /// Answers for `examples` at the end, unless the run is not wanted any more.
+    fn answers(
+        &self,
+        feed: &Feed<'_>,
+        examples: &[Example],
+    ) -> Result<Vec<Prediction>, TrainError> {
+        let mut answers = Vec::with_capacity(examples.len());
+        for part in examples.chunks(EVALUATION_PART) {
+            if let Some(StopReason::Cancelled | StopReason::Closing) =
+                self.context.control.stop_reason()
+            {
+                return Err(TrainError::Cancelled);
+            }
+            answers.extend(evaluate(&self.model, feed, part).0);
+        }
+        Ok(answers)
     }
 
     fn finish(
         self,
         cost: &CostMatrix,
-        train_counts: &[usize],
-        started: Instant,
         emit: &mut dyn FnMut(TrainEvent),
     ) -> Result<Fitted, TrainError> {
         let (plan, data) = (self.plan, self.data);
         let k = data.classes.len();
-        let best = self.best.ok_or(TrainError::NothingToKeep)?;
         let feed = Feed::of_pixels(data.pixels, &self.model);
-        let (test, _) = evaluate(&self.model, &feed, &data.test);
+        let test = self.answers(&feed, &data.test)?;
         let report = Report::new(
             data.classes.clone(),
             confusion(k, &data.test, &test),
             cost,
             plan.seed,
         )?;
-        let (train, _) = evaluate(&self.model, &feed, &data.train);
+        let train = self.answers(&feed, &data.train)?;
+        let best = self.best.ok_or(TrainError::NothingToKeep)?;
         emit(TrainEvent::Finished {
             best_epoch: best.epoch,
             report: Box::new(report.clone()),
@@ -435,11 +691,11 @@ impl<'a> Training<'a> {
             report,
             test,
             temperature: temperature(k, &data.validation, &best.validation),
-            log_prior: (plan.logit_adjustment > 0.0).then(|| log_prior(train_counts)),
+            log_prior: (plan.logit_adjustment > 0.0).then(|| log_prior(&self.train_counts)),
             validation: best.validation,
             train,
-            weights: None,
-            seconds: started.elapsed().as_secs_f64(),
+            weights: self.weights,
+            seconds: self.started.elapsed().as_secs_f64(),
         })
     }
 }
@@ -453,45 +709,6 @@ fn temperature(classes: usize, examples: &[Example], answers: &[Prediction]) -> 
         .collect();
     let truth: Vec<ClassId> = examples.iter().map(|e| e.class).collect();
     Temperature::fit(&logits, classes, &truth).ok().map(|t| t.0)
-}
-
-struct Best {
-    epoch: usize,
-    score: f64,
-    monitor: Monitor,
-    weights: BTreeMap<String, Tensor>,
-    validation: Vec<Prediction>,
-}
-
-/// What an epoch has seen of the training images.
-struct Seen {
-    loss: f64,
-    images: usize,
-    confusion: ConfusionMatrix,
-}
-
-impl Seen {
-    fn new(classes: usize) -> Self {
-        Self {
-            loss: 0.0,
-            images: 0,
-            confusion: ConfusionMatrix::new(classes),
-        }
-    }
-
-    fn add(&mut self, mean_loss: f64, logits: &Tensor, batch: &[Example]) {
-        self.loss += mean_loss * batch.len() as f64;
-        self.images += batch.len();
-        let answers = Vec::<i64>::try_from(logits.argmax(1, false)).expect("one answer an image");
-        for (example, answer) in batch.iter().zip(answers) {
-            self.confusion
-                .add(example.class, ClassId::from(answer as usize));
-        }
-    }
-
-    fn mean_loss(&self) -> f64 {
-        self.loss / self.images.max(1) as f64
-    }
 }
 
 /// Number of examples of each class.
@@ -594,6 +811,7 @@ mod tests {
             validation: part(32, 48),
             test: part(48, 64),
             cache: None,
+            checkpoints: None,
         }
     }
 

@@ -50,6 +50,9 @@ pub struct Figure {
     /// Throughput of the quickest, where the one above is the median's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub best_images_per_s: Option<f64>,
+    /// Size of what was written each time, 10^6 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub megabytes: Option<f64>,
 }
 
 impl fmt::Display for Figure {
@@ -66,6 +69,9 @@ impl fmt::Display for Figure {
         }
         if let Some(best) = self.best_images_per_s {
             write!(f, "   best {best:.0} images/s")?;
+        }
+        if let Some(megabytes) = self.megabytes {
+            write!(f, "   {megabytes:.0} MB")?;
         }
         Ok(())
     }
@@ -99,6 +105,7 @@ impl Figure {
             took_ms: None,
             images_per_s: None,
             best_images_per_s: None,
+            megabytes: None,
         }
     }
 
@@ -153,7 +160,8 @@ impl Bench {
         Ok(Self { data, project })
     }
 
-    /// Measures `what`: `open`, `gallery`, `decode`, `label`, `train`, `infer` or `all`; nothing for another word.
+    /// Measures `what`: `open`, `gallery`, `decode`, `label`, `train`, `infer`, `checkpoint` or `all`; nothing for
+    /// another word.
     ///
     /// # Errors
     /// [`WorkflowError`].
@@ -168,6 +176,8 @@ impl Bench {
             ("train", training as Measure),
             #[cfg(feature = "torch")]
             ("infer", inference as Measure),
+            #[cfg(feature = "torch")]
+            ("checkpoint", checkpoints as Measure),
         ] {
             if what == name || what == "all" {
                 figures.extend(measure(&self.data, &self.project, context)?);
@@ -300,6 +310,11 @@ fn training(_: &Path, place: &Path, context: &JobContext) -> Result<Vec<Figure>,
 #[cfg(feature = "torch")]
 fn inference(_: &Path, _: &Path, context: &JobContext) -> Result<Vec<Figure>, WorkflowError> {
     super::bench_networks::infer(context)
+}
+
+#[cfg(feature = "torch")]
+fn checkpoints(_: &Path, place: &Path, context: &JobContext) -> Result<Vec<Figure>, WorkflowError> {
+    super::bench_networks::checkpoints(place, context)
 }
 
 /// From the key to the label on disk and the next picture in memory, as the window does it: the next

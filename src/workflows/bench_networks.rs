@@ -1,5 +1,6 @@
-//! `bench train` and `bench infer`: steps of the trainer itself, and answers of the networks, on pixels of noise
-//! at the study's size. What they cost depends neither on the pixels nor on the weights.
+//! `bench train`, `bench infer` and `bench checkpoint`: steps of the trainer itself, answers of the networks, and
+//! writing down the state of a training, on pixels of noise at the study's size. What they cost depends neither on
+//! the pixels nor on the weights.
 
 use std::path::Path;
 use std::time::Instant;
@@ -7,7 +8,10 @@ use std::time::Instant;
 use crate::inference::answers;
 use crate::jobs::{JobContext, StopReason};
 use crate::models::{Model, Precision, best_device, stack};
-use crate::training::{Phase, Plan, TrainData, TrainError, TrainEvent, fit};
+use crate::storage::create_dir;
+use crate::training::{
+    Checkpoint, Checkpoints, Monitor, Phase, Plan, TrainData, TrainError, TrainEvent, fit,
+};
 
 use super::noise::{CLASSES, IMAGES, Noise, classes, cost, example};
 use super::{Figure, WorkflowError};
@@ -23,6 +27,8 @@ const MEASURED: usize = 20;
 const PHASE_IMAGES: usize = 320;
 const INFERENCE_BATCH: usize = 16;
 const INFERENCE_ROUNDS: usize = 4;
+/// Times that the state of a training is written down, the first of which is not counted.
+const WRITTEN: usize = 6;
 
 /// Training steps of each small network, reading pixels and keeping the books included.
 pub(super) fn train(place: &Path, context: &JobContext) -> Result<Vec<Figure>, WorkflowError> {
@@ -76,6 +82,7 @@ fn epochs(
         validation: vec![example(0)],
         test: vec![example(0)],
         cache: Some(place.join("activations")),
+        checkpoints: None,
     };
     let plan = Plan {
         model: "inception_v3".to_owned(),
@@ -141,6 +148,86 @@ pub(super) fn infer(context: &JobContext) -> Result<Vec<Figure>, WorkflowError> 
     Ok(figures)
 }
 
+/// Writing down the state of a training of a small network, durably, with and without best weights that are new.
+pub(super) fn checkpoints(
+    place: &Path,
+    context: &JobContext,
+) -> Result<Vec<Figure>, WorkflowError> {
+    let pixels = noise();
+    let mut figures = Vec::new();
+    for model in ["cnn03", "cnn01"] {
+        // The score of one image stays as it is, its loss falls with each epoch.
+        for (monitor, new) in [
+            (Monitor::ValMacroF1, ""),
+            (Monitor::ValLoss, ", best weights new"),
+        ] {
+            if context.should_stop() {
+                return Err(WorkflowError::Cancelled);
+            }
+            let what = format!("checkpoint {model}{new}");
+            context.report(0, 1, &what);
+            let mut written = written(model, monitor, &pixels, &place.join("run"))?;
+            // The first is of a model that was never written before.
+            written.drain(..1.min(written.len()));
+            let sizes = written.iter().map(|(bytes, _)| *bytes);
+            let size = if new.is_empty() {
+                sizes.min()
+            } else {
+                sizes.max()
+            };
+            written.retain(|(bytes, _)| Some(*bytes) == size);
+            let ms = written.iter().map(|(_, seconds)| seconds * 1000.0);
+            figures.push(Figure {
+                megabytes: size.map(|bytes| bytes as f64 / 1e6),
+                ..Figure::times(&what, ms.collect())
+            });
+        }
+    }
+    Ok(figures)
+}
+
+/// Bytes and seconds of each time the state of a training was written down.
+fn written(
+    model: &str,
+    monitor: Monitor,
+    pixels: &Noise,
+    folder: &Path,
+) -> Result<Vec<(u64, f64)>, WorkflowError> {
+    create_dir(folder)?;
+    let data = TrainData {
+        pixels,
+        classes: (0..CLASSES).map(|class| class.to_string()).collect(),
+        train: (0..CLASSES).map(example).collect(),
+        validation: vec![example(0)],
+        test: vec![example(0)],
+        cache: None,
+        checkpoints: Some(Checkpoints {
+            folder: folder.to_owned(),
+            share: 1.0,
+        }),
+    };
+    let plan = Plan {
+        model: model.to_owned(),
+        size: SIZE,
+        batch: CLASSES,
+        epochs: WRITTEN,
+        patience: WRITTEN,
+        learning_rate: 1e-6,
+        monitor,
+        ..Plan::default()
+    };
+    let mut written = Vec::new();
+    let job = JobContext::detached();
+    let ended = fit(&plan, &data, &cost(), &job, &mut |event| {
+        if let TrainEvent::Kept { bytes, seconds } = event {
+            written.push((bytes, seconds));
+        }
+    });
+    Checkpoint::remove(folder)?;
+    ended?;
+    Ok(written)
+}
+
 /// Milliseconds of single steps; where they are too quick to be told one by one, of a few on average.
 fn steps(model: &str, pixels: &Noise) -> Result<Vec<f64>, TrainError> {
     let data = TrainData {
@@ -151,6 +238,7 @@ fn steps(model: &str, pixels: &Noise) -> Result<Vec<f64>, TrainError> {
         validation: vec![example(0)],
         test: vec![example(0)],
         cache: None,
+        checkpoints: None,
     };
     let plan = Plan {
         model: model.to_owned(),

@@ -102,7 +102,9 @@ pub enum WorkflowError {
         known: String,
     },
     /// A run folder that exists and holds something.
-    #[error("{path} exists and is not empty; name another folder for the run")]
+    #[error(
+        "{path} exists and is not empty; name another folder for the run, or go on with an interrupted one by --resume"
+    )]
     RunExists {
         /// The folder.
         path: PathBuf,
@@ -116,6 +118,58 @@ pub enum WorkflowError {
         path: PathBuf,
         /// What is missing or wrong.
         what: String,
+    },
+    /// Asked to resume a run that is finished.
+    #[error(
+        "{path} holds a finished run: nothing is left to resume; `driftscope evaluate` prints its report"
+    )]
+    RunFinished {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Asked to resume what is no interrupted run.
+    #[error("{path} holds no training that could be resumed ({what})")]
+    NothingToResume {
+        /// The folder.
+        path: PathBuf,
+        /// What is missing or wrong.
+        what: String,
+    },
+    /// A run that is being trained just now.
+    #[error("{path} is being trained by {owner}; wait for it, or stop that first")]
+    RunInUse {
+        /// The folder.
+        path: PathBuf,
+        /// Who trains it.
+        owner: String,
+    },
+    /// The plan of an interrupted run is not the one it was started with.
+    #[error(
+        "{path} is not the plan that this training was started with; put that back, or start a new run with `driftscope train --plan`"
+    )]
+    PlanChanged {
+        /// The plan.
+        path: PathBuf,
+    },
+    /// The images of an interrupted run are not those it was started on.
+    #[error(
+        "{count} of the images that the run {run} was started on are gone, have changed or have moved within the data set, {first} first of all; put back what was, or start a new run"
+    )]
+    DataChanged {
+        /// Name of the run.
+        run: String,
+        /// How many.
+        count: usize,
+        /// The first of them.
+        first: String,
+    },
+    /// A training that ended without a model, with what is kept of it.
+    #[error("{error}; {kept}")]
+    Unfinished {
+        /// Why it ended.
+        error: Box<Self>,
+        /// What is kept and what it is good for.
+        kept: String,
     },
     /// A run whose classes are not the data set's.
     #[error(

@@ -26,6 +26,8 @@ mod noise;
 #[cfg(feature = "torch")]
 mod rehearse;
 #[cfg(feature = "torch")]
+mod resume;
+#[cfg(feature = "torch")]
 mod run;
 #[cfg(feature = "torch")]
 mod simulate;
@@ -60,6 +62,8 @@ pub use embed::{Body, embed, predict, write_predictions};
 pub use machine::machine;
 #[cfg(feature = "torch")]
 pub use rehearse::{Rehearsal, RehearseRequest, rehearse};
+#[cfg(feature = "torch")]
+pub use resume::{UnfinishedRun, discard, project_of, resume, unfinished};
 #[cfg(feature = "torch")]
 pub use run::{
     Review, ReviewRow, RunSummary, find_run, load_run, model_infos, resolve_run, review, runs,

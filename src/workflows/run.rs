@@ -110,8 +110,7 @@ pub fn model_infos(size: Option<u32>, classes: usize) -> Result<Vec<ModelInfo>, 
 pub fn load_run(dir: &Path) -> Result<RunSummary, WorkflowError> {
     let file: RunFile = read_json(dir, RUN)?;
     let report = read_json(dir, REPORT)?;
-    let text = read_text(dir, PLAN)?;
-    let plan = Plan::from_toml(&text).map_err(|e| no_run(dir, e.to_string()))?;
+    let plan = read_plan(dir)?;
     let name = dir.file_name().unwrap_or(dir.as_os_str());
     Ok(RunSummary {
         name: name.to_string_lossy().into_owned(),
@@ -321,7 +320,12 @@ fn read_text(dir: &Path, name: &str) -> Result<String, WorkflowError> {
     fs::read_to_string(dir.join(name)).map_err(|e| no_run(dir, format!("{name}: {e}")))
 }
 
-fn read_json<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<T, WorkflowError> {
+/// The plan of the run in `dir`.
+pub(super) fn read_plan(dir: &Path) -> Result<Plan, WorkflowError> {
+    Plan::from_toml(&read_text(dir, PLAN)?).map_err(|e| no_run(dir, e.to_string()))
+}
+
+pub(super) fn read_json<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<T, WorkflowError> {
     serde_json::from_str(&read_text(dir, name)?).map_err(|e| no_run(dir, format!("{name}: {e}")))
 }
 

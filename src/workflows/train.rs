@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, OpenOptions},
+    fs::OpenOptions,
     io::Write as _,
     path::{Path, PathBuf},
 };
@@ -17,10 +17,10 @@ use crate::inference::Agreement;
 use crate::jobs::JobContext;
 use crate::models::{self, set_threads};
 use crate::project::Snapshot;
-use crate::storage::{Digest, StorageError, atomic_write, digest, hex};
+use crate::storage::{Digest, StorageError, atomic_write, hex};
 use crate::training::{
-    Balance, EpochMetrics, Example, Fitted, Pace, PaceRecorder, PixelSource, Plan, TrainData,
-    TrainEvent, fit,
+    self, Balance, Checkpoint, Checkpoints, EpochMetrics, Example, Fitted, Pace, PaceRecorder,
+    PixelSource, Plan, TrainData, TrainEvent,
 };
 
 use super::{
@@ -28,6 +28,7 @@ use super::{
     embed::{wanted, write_csv},
     lane,
     machine::machine,
+    resume::{RunLock, Started, complete, given_up},
     run::{
         METRICS, MODEL, PLAN, PREDICTIONS, REPORT, RUN, RunFile, check_unused, load_run,
         new_run_dir,
@@ -85,7 +86,7 @@ pub(super) fn check_plan(plan: &Plan) -> Result<(), WorkflowError> {
 
 /// Trains `request.plan` on the labelled images of the project: the file labels, as corrected by hand.
 /// Images labelled drift take no part. Everything is written into the run's folder; a training that
-/// ends without a model leaves none behind.
+/// ends without a model leaves what it needs to be resumed, or nothing where it had hardly begun.
 ///
 /// # Errors
 /// [`WorkflowError`].
@@ -105,41 +106,7 @@ pub fn train(
         set_threads(threads);
     }
     let parts = Parts::of(snapshot, plan)?;
-    let mut everything = Vec::new();
-    for part in [&parts.train, &parts.validation, &parts.test] {
-        everything.extend(part.iter().map(|e| e.image));
-    }
-    let (content, unreadable) = contents(snapshot, &everything, context)?;
-    let wanted = wanted(snapshot, &everything, &content);
-    let mut pixels = PixelCache::open(&snapshot.cache(), plan.size, plan.framing);
-    let mut failed = unreadable;
-    failed.extend(pixels.fill(&wanted, context)?.failed);
-    if let Some((_, first)) = failed.first()
-        && failed.len() == everything.len()
-    {
-        return Err(WorkflowError::Unreadable {
-            count: failed.len(),
-            first: first.clone(),
-        });
-    }
-    let images = wanted.into_iter();
-    let source = CachedPixels {
-        pixels,
-        images: images.map(|w| (w.id, (w.content, w.die))).collect(),
-    };
-    let readable = |examples: &[Example]| -> Vec<Example> {
-        let has = |e: &&Example| source.find(e.image).is_some();
-        examples.iter().filter(has).copied().collect()
-    };
-    let data = TrainData {
-        classes: snapshot.manifest.classes.regular_names(),
-        train: readable(&parts.train),
-        validation: readable(&parts.validation),
-        test: readable(&parts.test),
-        pixels: &source,
-        cache: Some(snapshot.cache()),
-    };
-
+    let material = Material::load(snapshot, plan, parts, context)?;
     let created = jiff::Zoned::now();
     let dir = request.out.clone().unwrap_or_else(|| {
         let name = format!("{}-{}", created.strftime("%Y-%m-%d-%H%M%S"), plan.model);
@@ -147,48 +114,77 @@ pub fn train(
     });
     let _turn = lane::take(context)?;
     new_run_dir(&dir)?;
-    let trained = (|| {
-        atomic_write(&dir.join(PLAN), plan.to_toml().as_bytes())?;
-        let metrics = dir.join(METRICS);
-        let mut log_problem = None;
-        let mut pace = PaceRecorder::new(plan, models::threads());
-        let fitted = fit(plan, &data, &snapshot.cost, context, &mut |event| {
-            pace.watch(&event);
-            if let TrainEvent::Epoch(epoch) = &event
-                && log_problem.is_none()
-            {
-                log_problem = append_line(&metrics, epoch).err();
-            }
-            emit(event);
-        })?;
-        let mut warnings = parts.warnings.clone();
-        let whole = plan.resolved_phases().iter().any(|p| p.trainable == "all");
-        if plan.weights.is_none() && !whole {
-            warnings.push(
-                "the layers that never learned hold random numbers: start from pretrained weights"
-                    .to_owned(),
-            );
-        }
-        warnings.extend(data_warnings(&data, &failed, snapshot));
-        if let Some(problem) = log_problem {
-            warnings.push(problem.to_string());
-        }
-        let outcome = Trained {
-            fitted: &fitted,
-            pace: pace.paces(),
-            warnings,
-        };
-        write_run(&dir, snapshot, request, &data, outcome, &created)
-    })();
-    if trained.is_err() {
-        // The folder is ours and was empty; a leftover would only look like a run.
-        drop(fs::remove_dir_all(&dir));
+    let _lock = RunLock::take(&dir)?;
+    let started = Started::new(snapshot, request, &material, &created);
+    let written = atomic_write(&dir.join(PLAN), plan.to_toml().as_bytes())
+        .map_err(WorkflowError::from)
+        .and_then(|()| started.write(&dir));
+    if let Err(error) = written {
+        return Err(given_up(&dir, error));
     }
-    trained?;
-    load_run(&dir)
+    let start = Start {
+        dir: &dir,
+        plan,
+        started: &started,
+        material: &material,
+    };
+    carry_out(&start, None, snapshot, context, emit)
+}
+
+/// A run whose folder is ready, and locked.
+pub(super) struct Start<'a> {
+    pub dir: &'a Path,
+    pub plan: &'a Plan,
+    pub started: &'a Started,
+    pub material: &'a Material,
+}
+
+/// Trains, from the beginning or from where it stopped, and completes the run's folder.
+pub(super) fn carry_out(
+    start: &Start<'_>,
+    from: Option<Checkpoint>,
+    snapshot: &Snapshot,
+    context: &JobContext,
+    emit: &mut dyn FnMut(TrainEvent),
+) -> Result<RunSummary, WorkflowError> {
+    let (dir, plan) = (start.dir, start.plan);
+    let data = start.material.data(snapshot, dir);
+    let metrics = dir.join(METRICS);
+    let mut log_problem = None;
+    let mut pace = PaceRecorder::new(plan, models::threads());
+    let mut told = |event: TrainEvent| {
+        pace.watch(&event);
+        if let TrainEvent::Epoch(epoch) = &event
+            && log_problem.is_none()
+        {
+            log_problem = append_line(&metrics, epoch).err();
+        }
+        emit(event);
+    };
+    let cost = &snapshot.cost;
+    let fitted = match from {
+        None => training::fit(plan, &data, cost, context, &mut told),
+        Some(from) => training::resume(plan, &data, cost, from, context, &mut told),
+    };
+    let mut warnings = start.started.warnings.clone();
+    warnings.extend(log_problem.map(|problem| problem.to_string()));
+    fitted
+        .map_err(WorkflowError::from)
+        .and_then(|fitted| {
+            let outcome = Trained {
+                fitted: &fitted,
+                pace: pace.paces(),
+                warnings,
+            };
+            write_run(start, snapshot, &data, outcome)
+        })
+        .map_err(|error| given_up(dir, error))?;
+    complete(dir)?;
+    load_run(dir)
 }
 
 /// Which image plays which part.
+#[derive(Default)]
 pub(super) struct Parts {
     pub(super) train: Vec<Example>,
     pub(super) validation: Vec<Example>,
@@ -283,6 +279,80 @@ fn with_hand_labels(snapshot: &Snapshot) -> Manifest {
     manifest
 }
 
+/// What a run is trained on: images that can be read, with their pixels.
+pub(super) struct Material {
+    pub parts: Parts,
+    /// What the user should know before trusting the figures.
+    pub warnings: Vec<String>,
+    source: CachedPixels,
+}
+
+impl Material {
+    /// Decodes what is not in the cache of pixels yet. Images that cannot be read are left out, with a warning.
+    pub fn load(
+        snapshot: &Snapshot,
+        plan: &Plan,
+        mut parts: Parts,
+        context: &JobContext,
+    ) -> Result<Self, WorkflowError> {
+        let all = [&parts.train, &parts.validation, &parts.test];
+        let everything: Vec<ImageId> = all.into_iter().flatten().map(|e| e.image).collect();
+        let (content, unreadable) = contents(snapshot, &everything, context)?;
+        let wanted = wanted(snapshot, &everything, &content);
+        let mut pixels = PixelCache::open(&snapshot.cache(), plan.size, plan.framing);
+        let mut failed = unreadable;
+        failed.extend(pixels.fill(&wanted, context)?.failed);
+        if let Some((_, first)) = failed.first()
+            && failed.len() == everything.len()
+        {
+            return Err(WorkflowError::Unreadable {
+                count: failed.len(),
+                first: first.clone(),
+            });
+        }
+        let images = wanted.into_iter();
+        let source = CachedPixels {
+            pixels,
+            images: images.map(|w| (w.id, (w.content, w.die))).collect(),
+        };
+        for part in [&mut parts.train, &mut parts.validation, &mut parts.test] {
+            part.retain(|example| source.find(example.image).is_some());
+        }
+        let mut warnings = std::mem::take(&mut parts.warnings);
+        let whole = plan.resolved_phases().iter().any(|p| p.trainable == "all");
+        if plan.weights.is_none() && !whole {
+            warnings.push(
+                "the layers that never learned hold random numbers: start from pretrained weights"
+                    .to_owned(),
+            );
+        }
+        warnings.extend(data_warnings(&parts, &failed, snapshot));
+        Ok(Self {
+            parts,
+            warnings,
+            source,
+        })
+    }
+
+    /// Digest of an image's file, where it could be read.
+    pub fn content(&self, image: ImageId) -> Option<&Digest> {
+        self.source.images.get(&image).map(|(content, _)| content)
+    }
+
+    /// For the trainer, which writes down its state in `dir`.
+    fn data(&self, snapshot: &Snapshot, dir: &Path) -> TrainData<'_> {
+        TrainData {
+            classes: snapshot.manifest.classes.regular_names(),
+            train: self.parts.train.clone(),
+            validation: self.parts.validation.clone(),
+            test: self.parts.test.clone(),
+            pixels: &self.source,
+            cache: Some(snapshot.cache()),
+            checkpoints: Some(Checkpoints::in_folder(dir)),
+        }
+    }
+}
+
 /// Pixels from the cache by what they show.
 struct CachedPixels {
     pixels: PixelCache,
@@ -304,8 +374,7 @@ impl PixelSource for CachedPixels {
 }
 
 fn append_line(path: &Path, epoch: &EpochMetrics) -> Result<(), StorageError> {
-    let mut line = serde_json::to_string(epoch).expect("metrics are numbers");
-    line.push('\n');
+    let line = metrics_line(epoch);
     OpenOptions::new()
         .create(true)
         .append(true)
@@ -314,12 +383,15 @@ fn append_line(path: &Path, epoch: &EpochMetrics) -> Result<(), StorageError> {
         .map_err(|source| StorageError::io("write", path, source))
 }
 
+/// An epoch as `metrics.jsonl` has it.
+pub(super) fn metrics_line(epoch: &EpochMetrics) -> String {
+    let mut line = serde_json::to_string(epoch).expect("metrics are numbers");
+    line.push('\n');
+    line
+}
+
 /// What the user should know before trusting the figures.
-fn data_warnings(
-    data: &TrainData<'_>,
-    failed: &[(ImageId, String)],
-    snapshot: &Snapshot,
-) -> Vec<String> {
+fn data_warnings(parts: &Parts, failed: &[(ImageId, String)], snapshot: &Snapshot) -> Vec<String> {
     let mut warnings = Vec::new();
     if let Some((_, first)) = failed.first() {
         warnings.push(match failed.len() {
@@ -329,12 +401,13 @@ fn data_warnings(
             }
         });
     }
-    for (index, class) in data.classes.iter().enumerate() {
+    let classes = snapshot.manifest.classes.regular_names();
+    for (index, class) in classes.iter().enumerate() {
         let count = |examples: &[Example]| {
             let of_class = examples.iter().filter(|e| e.class.index() == index);
             of_class.count()
         };
-        let (train, test) = (count(&data.train), count(&data.test));
+        let (train, test) = (count(&parts.train), count(&parts.test));
         if train == 0 {
             warnings.push(format!(
                 "{class} has no training image: it is never answered"
@@ -370,13 +443,12 @@ struct Trained<'a> {
 }
 
 fn write_run(
-    dir: &Path,
+    start: &Start<'_>,
     snapshot: &Snapshot,
-    request: &TrainRequest,
     data: &TrainData<'_>,
     outcome: Trained<'_>,
-    created: &jiff::Zoned,
 ) -> Result<(), WorkflowError> {
+    let (dir, plan, started) = (start.dir, start.plan, start.started);
     let Trained {
         fitted,
         pace,
@@ -414,19 +486,12 @@ fn write_run(
     write_csv(&dir.join(PREDICTIONS), std::iter::once(header).chain(rows))?;
 
     write_json(&dir.join(REPORT), &fitted.report)?;
-    let hand: Vec<String> = snapshot
-        .hand
-        .iter()
-        .map(|label| format!("{label:?}"))
-        .collect();
-    let labels = (0..manifest.classes.regular_len())
-        .map(|c| manifest.classes.label(ClassId::from(c)).to_owned());
     let file = RunFile {
         format_version: 1,
-        created: created.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
-        model: request.plan.model.clone(),
-        size: request.plan.size,
-        labels: labels.collect(),
+        created: started.created.clone(),
+        model: plan.model.clone(),
+        size: plan.size,
+        labels: started.labels.clone(),
         parameters: fitted.model.parameters(),
         best_epoch: fitted.best_epoch,
         epochs: fitted.history.len(),
@@ -436,14 +501,14 @@ fn write_run(
         temperature: fitted.temperature,
         log_prior: fitted.log_prior.clone(),
         bf16_agreement: Agreement::measure(&fitted.model, &compared),
-        seed: request.plan.seed,
-        threads: request.threads,
+        seed: plan.seed,
+        threads: started.threads,
         train_images: data.train.len(),
         validation_images: data.validation.len(),
         test_images: data.test.len(),
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
-        data_digest: manifest.digest(),
-        labels_digest: hex(&digest(hand.join("\n").as_bytes())),
+        data_digest: started.data_digest.clone(),
+        labels_digest: started.labels_digest.clone(),
         weights_digest: hex(&weights_digest),
         warnings,
         machine: Some(machine()),

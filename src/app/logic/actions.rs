@@ -102,6 +102,13 @@ impl App {
             }
             Action::StartTraining => self.train_by_form(),
             Action::PauseTraining => self.pause_training(),
+            Action::ResumeTraining => {
+                let newest = self.workspace.as_ref().map(|w| w.runs.unfinished.first());
+                if let Some(dir) = newest.flatten().map(|run| run.dir.clone()) {
+                    self.resume_run(&dir);
+                    self.show(View::Train);
+                }
+            }
             Action::StopTraining => self.stop_training(),
             Action::PredictAll => {
                 let run = self

@@ -1,7 +1,7 @@
 //! Training, predictions, review and the drift model: starting their jobs and taking in what they say.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::App;
@@ -9,14 +9,17 @@ use super::super::background::End;
 use super::super::command::{ReviewCommand, View};
 use super::super::predictions::{DriftOpinion, Predictions};
 use super::super::start;
-use super::super::state::DriftEvent;
 use super::super::state::words::count;
+use super::super::state::{DriftEvent, runs::goes_on};
 use super::super::toasts::Level;
 use super::super::workspace::Workspace;
 use crate::domain::{ImageId, Split};
-use crate::jobs::StopReason;
-use crate::training::Plan;
-use crate::workflows::{self, DriftResult, Review, SubmitRequest, TrainRequest};
+use crate::jobs::{JobContext, StopReason};
+use crate::project::Snapshot;
+use crate::training::{Plan, TrainEvent};
+use crate::workflows::{
+    self, DriftResult, Review, RunSummary, SubmitRequest, TrainRequest, WorkflowError,
+};
 
 /// Neighbours looked up for the inspector, the image itself included.
 const NEIGHBOURS: usize = 9;
@@ -60,26 +63,80 @@ impl App {
         }
         // What is being timed now would be timed beside a training.
         w.trial_job.stop(StopReason::Cancelled);
-        w.train.begin(plan.clone());
-        let title = format!("training {}", plan.model);
-        let snapshot = w.snapshot();
         let request = TrainRequest {
-            plan,
+            plan: plan.clone(),
             out: None,
             threads: Some(compute_threads()),
         };
+        self.run_training(plan, move |snapshot, ctx, emit| {
+            workflows::train(snapshot, &request, ctx, emit)
+        });
+    }
+
+    /// Goes on with an interrupted training.
+    pub(super) fn resume_run(&mut self, dir: &Path) {
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        if w.train_job.is_running() {
+            let text = "A training runs; the interrupted one can be resumed when it is over.";
+            self.toasts.add(Level::Info, text);
+            return;
+        }
+        let unfinished = &mut w.runs.unfinished;
+        let Some(at) = unfinished.iter().position(|run| run.dir == dir) else {
+            return;
+        };
+        let run = unfinished.remove(at);
+        self.run_training(run.plan, move |snapshot, ctx, emit| {
+            workflows::resume(snapshot, &run.dir, ctx, emit)
+        });
+    }
+
+    fn run_training(
+        &mut self,
+        plan: Plan,
+        work: impl FnOnce(
+            &Snapshot,
+            &JobContext,
+            &mut dyn FnMut(TrainEvent),
+        ) -> Result<RunSummary, WorkflowError>
+        + Send
+        + 'static,
+    ) {
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        let title = format!("training {}", plan.model);
+        w.train.begin(plan);
+        let snapshot = w.snapshot();
         let outcome = w.train_job.start(
             &mut self.numbers,
             &title,
             true,
             &self.wake,
-            move |ctx, events| {
-                workflows::train(&snapshot, &request, ctx, &mut |event| events.send(event))
-            },
+            move |ctx, events| work(&snapshot, ctx, &mut |event| events.send(event)),
         );
         if let Err(sentence) = &outcome {
             w.train.fail(sentence.clone());
         }
+        self.started(outcome);
+    }
+
+    /// Removes an interrupted training.
+    pub(super) fn discard_run(&mut self, dir: &Path) {
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        w.runs.unfinished.retain(|run| run.dir != dir);
+        let dir = dir.to_owned();
+        let outcome = w.discard_job.start(
+            &mut self.numbers,
+            "removing an interrupted training",
+            false,
+            &self.wake,
+            move |_, _| workflows::discard(&dir),
+        );
         self.started(outcome);
     }
 
@@ -103,6 +160,9 @@ impl App {
             return;
         };
         while let Some(event) = w.train_job.try_event() {
+            if let TrainEvent::Note(sentence) = &event {
+                self.toasts.add(Level::Warning, sentence.clone());
+            }
             w.train.apply(&event);
         }
         let Some(end) = w.train_job.try_end() else {
@@ -124,14 +184,21 @@ impl App {
                 w.cost.forget();
                 self.open_run(dir);
             }
-            End::Cancelled => w.train.fail("Cancelled; nothing of it was kept."),
+            End::Cancelled => {
+                w.train.fail("Cancelled.");
+                self.refresh_runs();
+            }
             End::Failed(sentence) => {
                 w.train.fail(sentence.clone());
                 // Where the page of the training is open, it says so itself.
                 if self.view != View::Train || w.train_view.is_planning(&w.train) {
                     self.toasts.add(Level::Error, sentence);
                 }
+                self.refresh_runs();
             }
+        }
+        if self.closing {
+            return;
         }
         let queued = self.workspace.as_mut().map(|w| &mut w.train.queued);
         if let Some(plan) = queued.and_then(|q| (!q.is_empty()).then(|| q.remove(0))) {
@@ -152,7 +219,7 @@ impl App {
             "reading runs",
             false,
             &self.wake,
-            move |_, _| Ok(workflows::runs(&snapshot)),
+            move |_, _| Ok((workflows::runs(&snapshot), workflows::unfinished(&snapshot))),
         );
         self.started(outcome);
     }
@@ -202,8 +269,19 @@ impl App {
             return;
         };
         match w.runs_job.try_end() {
-            Some(End::Done(runs)) => {
+            Some(End::Done((runs, unfinished))) => {
                 w.runs.set(runs);
+                w.runs.unfinished = unfinished;
+                if !w.train.active()
+                    && let Some(run) = w.runs.unfinished.first()
+                {
+                    let text = format!(
+                        "The training {} was interrupted; Train can resume it {}.",
+                        run.name,
+                        goes_on(run)
+                    );
+                    self.toasts.add(Level::Info, text);
+                }
                 // The latest run is the model in use until another is picked.
                 if w.predictions.run.is_none()
                     && let Some(latest) = w.runs.all().first()
@@ -217,6 +295,13 @@ impl App {
                 self.toasts.add(Level::Error, sentence);
             }
             Some(End::Cancelled) | None => {}
+        }
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        if let Some(End::Failed(sentence)) = w.discard_job.try_end() {
+            self.toasts.add(Level::Error, sentence);
+            self.refresh_runs();
         }
         let Some(w) = &mut self.workspace else {
             return;

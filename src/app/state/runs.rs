@@ -4,12 +4,14 @@ use std::path::Path;
 
 use crate::evaluation::Report;
 use crate::training::{Balance, Plan};
-use crate::workflows::RunSummary;
+use crate::workflows::{RunSummary, UnfinishedRun};
 
 /// Every run of the project, the newest first.
 #[derive(Clone, Debug, Default)]
 pub struct RunsState {
     runs: Vec<RunSummary>,
+    /// Trainings that were interrupted, the newest first.
+    pub unfinished: Vec<UnfinishedRun>,
     /// Whether the runs folder is being read.
     pub loading: bool,
 }
@@ -40,6 +42,16 @@ impl RunsState {
     #[must_use]
     pub fn find(&self, dir: &Path) -> Option<&RunSummary> {
         self.runs.iter().find(|r| r.dir == dir)
+    }
+}
+
+/// Where an interrupted training goes on, in words: `in epoch 4, after step 12`.
+#[must_use]
+pub fn goes_on(run: &UnfinishedRun) -> String {
+    match run.progress {
+        None => "from the beginning".to_owned(),
+        Some(at) if at.steps == 0 => format!("with epoch {}", at.epochs + 1),
+        Some(at) => format!("in epoch {}, after step {}", at.epochs + 1, at.steps),
     }
 }
 
@@ -80,6 +92,7 @@ mod tests {
     use super::*;
     use crate::domain::CostMatrix;
     use crate::evaluation::ConfusionMatrix;
+    use crate::training::Progress;
 
     fn run(created: &str, dir: &str) -> RunSummary {
         let rows = vec![vec![9, 1, 0], vec![3, 1, 0], vec![0, 0, 0]];
@@ -119,6 +132,21 @@ mod tests {
     fn the_worst_class_is_one_that_occurs() {
         let run = run("2026-03-01", "a");
         assert_eq!(worst_class(&run.report).map(|c| c.0), Some("Flat loop"));
+    }
+
+    #[test]
+    fn an_interrupted_training_says_where_it_goes_on() {
+        let at = |progress| UnfinishedRun {
+            name: String::new(),
+            dir: PathBuf::new(),
+            plan: Plan::default(),
+            created: String::new(),
+            progress,
+        };
+        let progress = |epochs, steps| Some(Progress { epochs, steps });
+        assert_eq!(goes_on(&at(None)), "from the beginning");
+        assert_eq!(goes_on(&at(progress(3, 0))), "with epoch 4");
+        assert_eq!(goes_on(&at(progress(3, 12))), "in epoch 4, after step 12");
     }
 
     #[test]

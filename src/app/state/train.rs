@@ -69,6 +69,19 @@ pub struct EpochPoint {
     pub seconds: f64,
 }
 
+impl EpochPoint {
+    fn of(metrics: &EpochMetrics) -> Self {
+        Self {
+            epoch: metrics.epoch,
+            train_loss: metrics.train_loss,
+            val_loss: metrics.val_loss,
+            train_macro_f1: metrics.train_macro_f1,
+            val_macro_f1: metrics.val_macro_f1,
+            seconds: metrics.seconds,
+        }
+    }
+}
+
 /// The training that runs, or ran last, and the plans waiting behind it.
 #[derive(Clone, Debug, Default)]
 pub struct TrainState {
@@ -176,6 +189,25 @@ impl TrainState {
                 (self.epoch, self.step) = (*epoch, *step);
                 (self.loss, self.images_per_s) = (*loss, *images_per_s);
             }
+            TrainEvent::Resumed {
+                history,
+                epoch,
+                step,
+                patience_left,
+            } => {
+                self.points = history.iter().map(EpochPoint::of).collect();
+                let best = history.iter().rfind(|m| m.best);
+                self.best_epoch = best.map(|m| m.epoch);
+                if let Some(last) = history.last() {
+                    self.val_f1.clone_from(&last.val_f1);
+                }
+                let phase = self.part.as_ref().map_or(1, |part| part.phase);
+                let before = |phase| history.iter().filter(|m| m.phase < phase).count();
+                self.phase_ends = (2..=phase).map(before).collect();
+                (self.epoch, self.step) = (*epoch, *step);
+                self.patience_left = *patience_left;
+            }
+            TrainEvent::Kept { .. } | TrainEvent::Note(_) => {}
             TrainEvent::Epoch(metrics) => self.end_epoch(metrics),
             TrainEvent::Finished {
                 best_epoch,
@@ -191,14 +223,7 @@ impl TrainState {
     }
 
     fn end_epoch(&mut self, metrics: &EpochMetrics) {
-        self.points.push(EpochPoint {
-            epoch: metrics.epoch,
-            train_loss: metrics.train_loss,
-            val_loss: metrics.val_loss,
-            train_macro_f1: metrics.train_macro_f1,
-            val_macro_f1: metrics.val_macro_f1,
-            seconds: metrics.seconds,
-        });
+        self.points.push(EpochPoint::of(metrics));
         if metrics.best {
             self.best_epoch = Some(metrics.epoch);
         }
@@ -500,6 +525,51 @@ mod tests {
         assert_eq!(state.seconds_left(), None);
         state.apply(&epoch(3, true, &[(0, 0.1)]));
         assert_eq!(state.seconds_left(), Some(180.0));
+    }
+
+    #[test]
+    fn a_resumed_training_looks_as_if_it_had_never_been_interrupted() {
+        let mut whole = TrainState::default();
+        whole.apply(&started());
+        whole.apply(&part(1, 5, 0));
+        let epochs = [
+            epoch(1, true, &[(0, 0.1)]),
+            epoch(2, false, &[(0, 0.1)]),
+            epoch(3, true, &[(0, 0.1)]),
+        ];
+        let mut history = Vec::new();
+        for (at, event) in epochs.iter().enumerate() {
+            if at == 2 {
+                whole.apply(&part(2, 10, 2));
+            }
+            whole.apply(event);
+            let TrainEvent::Epoch(metrics) = event else {
+                panic!("an epoch")
+            };
+            let phase = if at == 2 { 2 } else { 1 };
+            history.push(EpochMetrics {
+                phase,
+                ..EpochMetrics::clone(metrics)
+            });
+        }
+        let mut resumed = TrainState::default();
+        resumed.apply(&started());
+        resumed.apply(&part(2, 10, 2));
+        resumed.apply(&TrainEvent::Resumed {
+            history,
+            epoch: 4,
+            step: 3,
+            patience_left: 2,
+        });
+        assert_eq!(resumed.points, whole.points);
+        assert_eq!(resumed.phase_ends, whole.phase_ends);
+        assert_eq!(resumed.best_epoch, Some(3));
+        assert_eq!(
+            (resumed.epoch, resumed.step, resumed.patience_left),
+            (4, 3, 2)
+        );
+        assert_eq!(resumed.last_epoch(), whole.last_epoch());
+        assert_eq!(resumed.phase, TrainPhase::Running);
     }
 
     #[test]

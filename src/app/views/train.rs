@@ -2,7 +2,7 @@
 
 mod cost;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use egui::{Align, ComboBox, DragValue, Layout, Rect, RichText, ScrollArea, Ui, vec2};
 
@@ -54,6 +54,8 @@ pub struct TrainView {
     planning: bool,
     /// The cell of the live confusion matrix whose images are shown.
     cell: Option<(ClassId, ClassId)>,
+    /// The interrupted training whose removal is to be confirmed.
+    discarding: Option<PathBuf>,
 }
 
 impl TrainView {
@@ -216,7 +218,54 @@ impl TrainView {
         });
     }
 
-    fn side(&self, ui: &mut Ui, cx: &PanelContext<'_>, data: &TrainData<'_>, planning: bool) {
+    /// The interrupted trainings, each to be resumed or discarded.
+    fn unfinished(&mut self, ui: &mut Ui, cx: &PanelContext<'_>, data: &TrainData<'_>) {
+        let palette = cx.palette;
+        let busy = data.train.active().then_some("A training runs.");
+        section(ui, palette, "Interrupted");
+        for run in &data.runs.unfinished {
+            ui.label(RichText::new(&run.plan.model).color(palette.text))
+                .on_hover_text(run.dir.display().to_string());
+            let settings = runs::settings(&run.plan);
+            let words = format!("{settings}. It goes on {}.", runs::goes_on(run));
+            parts::explain(ui, palette, &words);
+            let sure = self.discarding.as_ref() == Some(&run.dir);
+            ui.horizontal(|ui| {
+                let resume = parts::button(
+                    ui,
+                    palette,
+                    Weight::Primary,
+                    Some(Icon::Play),
+                    "Resume it",
+                    busy,
+                );
+                if resume.clicked() {
+                    cx.send(Command::ResumeRun(run.dir.clone()));
+                    self.planning = false;
+                    self.cell = None;
+                }
+                let (weight, text) = if sure {
+                    (Weight::Danger, "Remove for good")
+                } else {
+                    (Weight::Plain, "Discard")
+                };
+                if parts::button(ui, palette, weight, None, text, None).clicked() {
+                    if sure {
+                        cx.send(Command::DiscardRun(run.dir.clone()));
+                        self.discarding = None;
+                    } else {
+                        self.discarding = Some(run.dir.clone());
+                    }
+                }
+            });
+            ui.add_space(10.0);
+        }
+    }
+
+    fn side(&mut self, ui: &mut Ui, cx: &PanelContext<'_>, data: &TrainData<'_>, planning: bool) {
+        if !data.runs.unfinished.is_empty() {
+            self.unfinished(ui, cx, data);
+        }
         let (palette, train) = (cx.palette, data.train);
         let plan = match &train.plan {
             Some(plan) if !planning => plan,
