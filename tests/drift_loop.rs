@@ -21,8 +21,8 @@ fn picture(class: usize, i: u32) -> GrayImage {
     GrayImage::from_fn(32, 32, |x, y| {
         let noise = ((x * 7 + y * 13 + i * i * 29 + i * x) % 31) as u8;
         let ink = match class {
-            0 => (x / 4 + i) % 2 == 0,
-            1 => (x / 8) % 2 == 0 && (y / 8 + i) % 2 == 0,
+            0 => (x / 4 + i).is_multiple_of(2),
+            1 => (x / 8).is_multiple_of(2) && (y / 8 + i).is_multiple_of(2),
             _ => false,
         };
         Luma([if ink { 40 + noise } else { 180 + noise }])

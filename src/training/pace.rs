@@ -154,7 +154,11 @@ impl PaceRecorder {
                 let seconds = self.last_event.elapsed().as_secs_f64();
                 self.answer_s = Some(seconds / images.max(1) as f64);
             }
-            TrainEvent::Step { .. } => {}
+            // An epoch gone on with counts its seconds from before the break.
+            TrainEvent::Resumed { .. }
+            | TrainEvent::Step { .. }
+            | TrainEvent::Kept { .. }
+            | TrainEvent::Note(_) => {}
         }
         self.last_event = Instant::now();
     }

@@ -153,7 +153,7 @@ pub(super) fn checkpoints(
     place: &Path,
     context: &JobContext,
 ) -> Result<Vec<Figure>, WorkflowError> {
-    let pixels = noise();
+    let pixels = Noise::new(SIZE);
     let mut figures = Vec::new();
     for model in ["cnn03", "cnn01"] {
         // The score of one image stays as it is, its loss falls with each epoch.

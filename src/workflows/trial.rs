@@ -105,6 +105,7 @@ pub fn measure_pace(request: &CostRequest, context: &JobContext) -> Result<(), W
         validation: part(learned, measured),
         test: part(learned + measured, 1),
         cache: plan.cache_activations.then(|| folder.0.clone()),
+        checkpoints: None,
     };
     let epochs = (trial.resolved_phases().len() * EPOCHS) as u64;
     let title = format!("timing a few steps of {}", plan.model);
