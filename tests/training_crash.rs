@@ -218,8 +218,12 @@ fn a_killed_training_goes_on_to_the_same_files() {
 fn what_cannot_be_resumed_is_said_and_what_is_damaged_begins_anew() {
     let world = World::new();
     let whole = world.whole();
+    // As if its process had ended between the last two files.
+    fs::write(whole.join("started.json"), "{}").unwrap();
+    fs::write(whole.join("checkpoint.safetensors"), "large").unwrap();
     let finished = heard(resume(&whole), false);
     assert!(finished.contains("finished run"), "{finished}");
+    assert_same(&whole, &whole, "tidied");
     let nothing = heard(resume(&world.at("data")), false);
     assert!(
         nothing.contains("no training that could be resumed"),
