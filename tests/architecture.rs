@@ -41,7 +41,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
 /// Crates that only some modules may name.
 const ONLY_IN: &[(&str, &str)] = &[
     ("tch", "models training inference"),
-    ("driftscope_kernels", "models"),
+    ("driftscope_kernels", "models drift"),
     ("egui", "app"),
     ("eframe", "app"),
     ("egui_extras", "app"),

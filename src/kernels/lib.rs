@@ -1,5 +1,6 @@
 //! The hot loops of training the small networks on a CPU, on plain `f32` slices: 3x3 convolution with 2x2
-//! max pool and ReLU, a dense layer whose backward pass updates its weights on the way, and Adam.
+//! max pool and ReLU, a dense layer whose backward pass updates its weights on the way, and Adam. Beside
+//! them the dot products behind drift scores.
 //!
 //! A crate of its own for one reason: Cargo optimises by package, and these loops have to be fast in the
 //! development build too. Everything is single precision, and a result depends neither on the number of
@@ -9,11 +10,13 @@
 mod adam;
 mod conv;
 mod dense;
+mod products;
 mod threads;
 
 pub use adam::{Adam, adam};
 pub use conv::{Conv, Layout};
 pub use dense::Dense;
+pub use products::products;
 
 /// The widest instructions this processor has.
 #[cfg(not(test))]
