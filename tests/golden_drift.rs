@@ -3,8 +3,8 @@
 use approx::assert_abs_diff_eq;
 use driftscope::domain::ClassId;
 use driftscope::drift::{
-    EmbeddingView, LogisticOptions, LogisticRegression, Mahalanobis, NearestNeighbours, Projection,
-    Standardizer,
+    EmbeddingView, LogisticOptions, LogisticRegression, NearestNeighbours, Projection,
+    RelativeMahalanobis, Scorer, Standardizer,
 };
 use serde::Deserialize;
 
@@ -124,10 +124,10 @@ fn distances_are_numpys() {
     let case = golden().distance;
     let (bank, queries) = (view(&case.x, case.dim), view(&case.queries, case.dim));
     let classes: Vec<ClassId> = case.classes.into_iter().map(ClassId).collect();
-    let ours = Mahalanobis::fit(bank, &classes).expect("varied");
-    let scores = ours.score_all(queries).expect("same width");
-    assert_all_close(&scores, &case.mahalanobis, 1e-9);
-    let relative = ours.relative_score_all(queries).expect("same width");
+    let ours = RelativeMahalanobis::fit(bank, &classes).expect("varied");
+    let nearest = ours.nearest().score_all(queries).expect("same width");
+    assert_all_close(&nearest, &case.mahalanobis, 1e-9);
+    let relative = ours.score_all(queries).expect("same width");
     assert_all_close(&relative, &case.relative, 1e-9);
     let knn = NearestNeighbours::fit(bank, case.k).expect("rows");
     assert_all_close(

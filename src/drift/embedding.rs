@@ -65,6 +65,19 @@ impl<'a> EmbeddingView<'a> {
         self.data.chunks_exact(self.dim)
     }
 
+    /// A copy of some rows, one after the other.
+    ///
+    /// # Panics
+    /// For a row that is not there.
+    #[must_use]
+    pub fn gather(&self, rows: &[usize]) -> Vec<f32> {
+        let mut gathered = Vec::with_capacity(rows.len() * self.dim);
+        for row in rows {
+            gathered.extend_from_slice(self.row(*row));
+        }
+        gathered
+    }
+
     /// Refuses fewer than `needed` rows, and values that are no numbers.
     pub(super) fn check(&self, needed: usize) -> Result<(), DriftError> {
         if self.is_empty() {
@@ -106,6 +119,7 @@ mod tests {
         let data = [1.0, 2.0, 3.0, f32::NAN];
         let view = EmbeddingView::new(&data, 2).expect("two rows");
         assert_eq!((view.len(), view.row(0)), (2, &data[..2]));
+        assert_eq!(view.gather(&[0, 0]), [1.0, 2.0, 1.0, 2.0]);
         assert_eq!(view.check(1), Err(DriftError::NonFinite { row: 1 }));
         assert!(EmbeddingView::new(&data, 3).is_err_and(|e| e.to_string().contains("damaged")));
         assert_eq!(EmbeddingView::new(&data, 0), Err(DriftError::NoEmbeddings));

@@ -1,7 +1,10 @@
 //! The few dense routines that the scores need, on row-major slices.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+/// Rows that a thread takes at a time where one is little work.
+const ROWS_AT_ONCE: usize = 64;
 /// Independent sums of a dot product: enough for the compiler to keep vector registers busy.
 const LANES: usize = 16;
 
@@ -21,9 +24,9 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 /// Dot product in double precision.
 pub(super) fn dot64(a: &[f64], b: &[f64]) -> f64 {
-    let (a_lanes, a_rest) = a.as_chunks::<4>();
-    let (b_lanes, b_rest) = b.as_chunks::<4>();
-    let mut sums = [0.0_f64; 4];
+    let (a_lanes, a_rest) = a.as_chunks::<LANES>();
+    let (b_lanes, b_rest) = b.as_chunks::<LANES>();
+    let mut sums = [0.0_f64; LANES];
     for (x, y) in a_lanes.iter().zip(b_lanes) {
         for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
             *sum += x * y;
@@ -40,6 +43,22 @@ pub(super) fn axpy(a: f32, x: &[f32], y: &mut [f32]) {
     }
 }
 
+/// Squared distance, summed in double precision: exact to rounding where the rows nearly meet, unlike one
+/// from dot products.
+pub(super) fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
+    let (a_lanes, a_rest) = a.as_chunks::<LANES>();
+    let (b_lanes, b_rest) = b.as_chunks::<LANES>();
+    let square = |x: &f32, y: &f32| (f64::from(*x) - f64::from(*y)).powi(2);
+    let mut sums = [0.0_f64; LANES];
+    for (x, y) in a_lanes.iter().zip(b_lanes) {
+        for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
+            *sum += square(x, y);
+        }
+    }
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(x, y)| square(x, y)).sum();
+    sums.iter().sum::<f64>() + rest
+}
+
 /// Scales `row` to length 1; a row of zeros stays as it is.
 pub(super) fn normalise(row: &mut [f32]) {
     // Divided by the largest value first, so that squares neither overflow nor vanish.
@@ -54,6 +73,14 @@ pub(super) fn normalise(row: &mut [f32]) {
     for v in row.iter_mut() {
         *v /= length;
     }
+}
+
+/// A copy of `rows`, each scaled to length 1.
+pub(super) fn normalised(rows: &[f32], dim: usize) -> Vec<f32> {
+    let mut rows = rows.to_vec();
+    rows.par_chunks_mut(ROWS_AT_ONCE * dim)
+        .for_each(|rows| rows.chunks_exact_mut(dim).for_each(normalise));
+    rows
 }
 
 /// Makes the rows of `basis` orthonormal (Gram-Schmidt, each row cleaned twice); rows that depend on
@@ -153,15 +180,18 @@ impl Cholesky {
         Some(Self { n, lower: matrix })
     }
 
-    /// Overwrites `b` with the solution of `L x = b`.
+    /// Overwrites each `n` values of `b` with the solution `x` of `L x = b`. Several at once read `L` once;
+    /// a solution does not depend on the others.
     pub(super) fn solve_lower(&self, b: &mut [f64]) {
         for i in 0..self.n {
             let row = &self.lower[i * self.n..][..=i];
-            b[i] = (b[i] - dot64(&row[..i], &b[..i])) / row[i];
+            for b in b.chunks_exact_mut(self.n) {
+                b[i] = (b[i] - dot64(&row[..i], &b[..i])) / row[i];
+            }
         }
     }
 
-    /// Overwrites `b` with the solution of `L Lᵀ x = b`.
+    /// Overwrites the `n` values of `b` with the solution of `L Lᵀ x = b`.
     pub(super) fn solve(&self, b: &mut [f64]) {
         self.solve_lower(b);
         for i in (0..self.n).rev() {

@@ -1,29 +1,70 @@
 //! Scores, heads, thresholds and decisions over embeddings: pure numbers.
 //!
-//! An embedding is L2-normalised and projected once ([`Projection`]); before any label a
-//! [`Mahalanobis`] or [`NearestNeighbours`] score ranks the images, afterwards a [`DriftHead`] refits
-//! on the projected features within milliseconds. How well the head does is measured by
+//! A [`Scorer`] is fitted once on regular images and then judges one row at a time; higher always means more
+//! like drift. [`Calibrated`] maps its scores to places among regular images that the fit has not seen.
+//!
+//! | score | of | says |
+//! |---|---|---|
+//! | [`Mahalanobis`], [`RelativeMahalanobis`] | embeddings | far from every class |
+//! | [`NearestNeighbours`] | embeddings | far from every image, or every image of its die |
+//! | [`Vim`] | embeddings with a classifier | off the directions that regular images vary in |
+//! | [`Energy`], [`MaxSoftmax`] | logits | no class fits, or more than one does |
+//! | [`PatchCore`], [`Padim`] | local features | an odd spot |
+//! | [`PoolDensity`], [`PoolContrast`] | embeddings of regular and incoming images | new, wherever it lies |
+//!
+//! An embedding is L2-normalised and projected once ([`Projection`]); once drift is labelled, a
+//! [`DriftHead`] refits on the projected features within milliseconds. How well the head does is measured by
 //! `evaluation::cross_validate` with [`held_out_scorer`].
 
+mod calibration;
+mod classifier;
+mod coreset;
+mod covariance;
 mod decision;
 mod embedding;
+mod energy;
 mod error;
+mod folds;
 mod head;
 mod histogram;
 mod linalg;
+mod local;
 mod logistic;
 mod mahalanobis;
+mod max_softmax;
 mod neighbours;
+mod padim;
+mod patch_core;
+mod pool_contrast;
+mod pool_density;
+mod principal;
 mod projection;
+mod scorer;
+mod speed;
 mod standardizer;
+mod vim;
 
+pub use calibration::{Calibrated, Calibration};
+pub use classifier::{LinearClassifier, OnLogits};
+pub use coreset::k_center;
 pub use decision::{Decision, cheapest, combine, gate};
 pub use embedding::EmbeddingView;
+pub use energy::Energy;
 pub use error::DriftError;
+pub use folds::{Folds, out_of_fold};
 pub use head::{DriftDetector, DriftHead, HeadOptions, held_out_scorer};
 pub use histogram::{HistogramBin, score_histogram};
+pub use local::LocalShape;
 pub use logistic::{LogisticOptions, LogisticRegression};
-pub use mahalanobis::Mahalanobis;
+pub use mahalanobis::{Mahalanobis, RelativeMahalanobis};
+pub use max_softmax::MaxSoftmax;
 pub use neighbours::{NearestNeighbours, similarity_to_nearest};
+pub use padim::{Padim, PadimBuilder, PadimOptions, organisers_batch_min_max};
+pub use patch_core::{PatchCore, PatchCoreBuilder, PatchCoreOptions, PatchPool, PatchReport};
+pub use pool_contrast::PoolContrast;
+pub use pool_density::PoolDensity;
 pub use projection::Projection;
+pub use scorer::Scorer;
+pub use speed::{Timing, time_scores};
 pub use standardizer::Standardizer;
+pub use vim::Vim;

@@ -1,66 +1,170 @@
 //! What an image resembles.
 
+use std::ops::Range;
+
+use driftscope_kernels::products;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::embedding::check_dim;
-use super::linalg::{dot, normalise};
-use super::{DriftError, EmbeddingView};
+use super::linalg::{dot, normalised, squared_distance};
+use super::{DriftError, EmbeddingView, Scorer};
 
 /// Distance to the k-th nearest regular training image, on L2-normalised features (Sun et al.,
-/// "Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022). Scores lie in `[0, 2]`;
-/// higher is more anomalous.
+/// "Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022, equation 3 with its sign turned).
+/// Scores lie in `[0, 2]`; higher is more anomalous.
+///
+/// Images of the bank may belong to groups, such as dies: [`score_within`](Self::score_within) then compares
+/// an image with those of its own group, so that what is usual for one die counts as odd on another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NearestNeighbours {
     dim: usize,
     k: usize,
+    /// Normalised rows, those of a group side by side.
     bank: Vec<f32>,
+    /// Each group and its rows in the bank, in the order of the groups.
+    groups: Vec<(u32, Range<usize>)>,
 }
 
 impl NearestNeighbours {
-    /// Remembers the projected `features` of regular training images. `k` counts from 1 and is reduced to
-    /// the number of images. An image of the bank finds itself first: score it with `k` one higher.
+    /// Remembers the `features` of regular training images. `k` counts from 1. An image of the bank finds
+    /// itself first: score it with `k` one higher.
     ///
     /// # Errors
-    /// [`DriftError::NoEmbeddings`], [`DriftError::NonFinite`].
+    /// [`DriftError::NoEmbeddings`], [`DriftError::NonFinite`], [`DriftError::NoSuchNeighbour`].
     pub fn fit(features: EmbeddingView<'_>, k: usize) -> Result<Self, DriftError> {
+        Self::fit_grouped(features, &vec![0; features.len()], k)
+    }
+
+    /// As [`fit`](Self::fit), with the group of each image.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit), and [`DriftError::LengthMismatch`].
+    pub fn fit_grouped(
+        features: EmbeddingView<'_>,
+        groups: &[u32],
+        k: usize,
+    ) -> Result<Self, DriftError> {
         features.check(1)?;
+        let n = features.len();
+        if groups.len() != n {
+            return Err(DriftError::LengthMismatch {
+                rows: n,
+                labels: groups.len(),
+            });
+        }
+        if !(1..=n).contains(&k) {
+            return Err(DriftError::NoSuchNeighbour { k, rows: n });
+        }
+        let mut order: Vec<usize> = (0..n).collect();
+        order.sort_by_key(|row| groups[*row]);
+        let ranges = order
+            .chunk_by(|a, b| groups[*a] == groups[*b])
+            .scan(0, |from, chunk| {
+                let start = *from;
+                *from += chunk.len();
+                Some((groups[chunk[0]], start..*from))
+            });
         Ok(Self {
             dim: features.dim(),
-            k: k.clamp(1, features.len()),
-            bank: normalised(features),
+            k,
+            groups: ranges.collect(),
+            bank: normalised(&features.gather(&order), features.dim()),
         })
     }
 
-    /// Distance of one row.
+    /// The score of a row of `group` among the images of that group; among all images where the group has
+    /// fewer than `k`.
     ///
     /// # Errors
-    /// [`DriftError::DimensionMismatch`].
-    pub fn score(&self, features: &[f32]) -> Result<f64, DriftError> {
-        check_dim(self.dim, features.len())?;
-        let mut query = features.to_vec();
-        normalise(&mut query);
-        let mut similarities: Vec<f32> = self
-            .bank
-            .chunks_exact(self.dim)
-            .map(|row| dot(row, &query))
-            .collect();
-        let (_, kth, _) = similarities.select_nth_unstable_by(self.k - 1, |a, b| b.total_cmp(a));
-        // Between rows of length 1, |a - b|² = 2 - 2 a·b.
-        Ok((2.0 - 2.0 * f64::from(*kth)).clamp(0.0, 4.0).sqrt())
+    /// As [`Scorer::score`].
+    pub fn score_within(&self, row: &[f32], group: u32) -> Result<f64, DriftError> {
+        let view = EmbeddingView::new(row, row.len().max(1))?;
+        Ok(self.score_all_within(view, &[group])?[0])
     }
 
-    /// Distance of every row, in order.
+    /// [`score_within`](Self::score_within) of every row, each with its group, in order.
     ///
     /// # Errors
-    /// [`DriftError::DimensionMismatch`], [`DriftError::NonFinite`], [`DriftError::NoEmbeddings`].
-    pub fn score_all(&self, features: EmbeddingView<'_>) -> Result<Vec<f64>, DriftError> {
-        features.check(1)?;
-        features
-            .data()
-            .par_chunks_exact(features.dim())
-            .map(|row| self.score(row))
-            .collect()
+    /// As [`Scorer::score_all`], and [`DriftError::LengthMismatch`].
+    pub fn score_all_within(
+        &self,
+        rows: EmbeddingView<'_>,
+        groups: &[u32],
+    ) -> Result<Vec<f64>, DriftError> {
+        rows.check_dim(self.dim)?;
+        rows.check(1)?;
+        if groups.len() != rows.len() {
+            return Err(DriftError::LengthMismatch {
+                rows: rows.len(),
+                labels: groups.len(),
+            });
+        }
+        // Rows of a group together, as each of them meets the same part of the bank.
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_by_key(|row| groups[*row]);
+        let blocks: Vec<&[usize]> = order
+            .chunk_by(|a, b| groups[*a] == groups[*b])
+            .flat_map(|of_group| of_group.chunks(self.rows_at_once()))
+            .collect();
+        let scored: Vec<Vec<f64>> = blocks
+            .par_iter()
+            .map(|block| {
+                let mut scores = vec![0.0; block.len()];
+                let bank = self.bank_of(groups[block[0]]);
+                self.kth_distances(&rows.gather(block), bank, &mut scores);
+                scores
+            })
+            .collect();
+        let mut scores = vec![0.0; rows.len()];
+        for (row, score) in order.iter().zip(scored.concat()) {
+            scores[*row] = score;
+        }
+        Ok(scores)
+    }
+
+    /// The rows of the bank that an image of `group` is compared with.
+    fn bank_of(&self, group: u32) -> &[f32] {
+        let found = self.groups.binary_search_by_key(&group, |(g, _)| *g);
+        let range = found.map(|at| self.groups[at].1.clone());
+        match range {
+            Ok(range) if range.len() >= self.k => {
+                &self.bank[range.start * self.dim..range.end * self.dim]
+            }
+            _ => &self.bank,
+        }
+    }
+
+    fn kth_distances(&self, rows: &[f32], bank: &[f32], scores: &mut [f64]) {
+        let rows = normalised(rows, self.dim);
+        let n = bank.len() / self.dim;
+        let mut similarities = vec![0.0_f32; scores.len() * n];
+        products(&rows, bank, self.dim, &mut similarities);
+        let mut order: Vec<usize> = (0..n).collect();
+        for ((row, similar), score) in rows
+            .chunks_exact(self.dim)
+            .zip(similarities.chunks_exact(n))
+            .zip(scores)
+        {
+            // Always from the same order, as equals would otherwise depend on the row before.
+            order.iter_mut().enumerate().for_each(|(at, o)| *o = at);
+            order.select_nth_unstable_by(self.k - 1, |a, b| similar[*b].total_cmp(&similar[*a]));
+            // |a - b|² = 2 - 2 a·b is rounded too much where a and b nearly meet.
+            *score = order[..self.k]
+                .iter()
+                .map(|at| squared_distance(row, &bank[at * self.dim..][..self.dim]))
+                .fold(0.0, f64::max)
+                .sqrt();
+        }
+    }
+}
+
+impl Scorer for NearestNeighbours {
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn score_rows(&self, rows: &[f32], scores: &mut [f64]) {
+        self.kth_distances(rows, &self.bank, scores);
     }
 }
 
@@ -79,7 +183,7 @@ pub fn similarity_to_nearest(
 ) -> Result<Vec<f32>, DriftError> {
     features.check(1)?;
     let dim = features.dim();
-    let rows = normalised(features);
+    let rows = normalised(features.data(), dim);
     Ok(rows
         .par_chunks_exact(dim)
         .enumerate()
@@ -94,16 +198,10 @@ pub fn similarity_to_nearest(
         .collect())
 }
 
-fn normalised(features: EmbeddingView<'_>) -> Vec<f32> {
-    let mut rows = features.data().to_vec();
-    rows.par_chunks_exact_mut(features.dim())
-        .for_each(normalise);
-    rows
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drift::scorer::testing::{check_scorer, noise};
 
     const ROWS: [f32; 8] = [1.0, 0.0, 0.0, 2.0, 3.0, 3.0, -1.0, 0.0];
 
@@ -121,7 +219,47 @@ mod tests {
         assert!((scores(2) - (2.0 - 2.0_f64.sqrt()).sqrt()).abs() < 1e-6);
         assert!((scores(3) - 2.0_f64.sqrt()).abs() < 1e-6);
         assert_eq!(scores(4), 2.0);
-        assert_eq!(scores(400), 2.0);
+    }
+
+    #[test]
+    fn a_score_does_not_depend_on_company() {
+        let bank = noise(90, 37, 1);
+        let bank = EmbeddingView::new(&bank, 37).expect("rows");
+        let fitted = NearestNeighbours::fit(bank, 4).expect("rows");
+        check_scorer(&fitted, &noise(70, 37, 2), 3);
+        // An image of the bank is its own nearest.
+        let itself = NearestNeighbours::fit(bank, 1).expect("rows");
+        assert_eq!(itself.score(bank.row(5)), Ok(0.0));
+    }
+
+    #[test]
+    fn an_image_is_compared_with_its_group() {
+        let data = noise(60, 8, 1);
+        let all = EmbeddingView::new(&data, 8).expect("rows");
+        let groups: Vec<u32> = (0..60).map(|i| [7, 3, 9][i % 3]).collect();
+        let fitted = NearestNeighbours::fit_grouped(all, &groups, 5).expect("rows");
+        let queries = noise(50, 8, 2);
+        let queries = EmbeddingView::new(&queries, 8).expect("rows");
+        let asked: Vec<u32> = (0..50).map(|i| [9, 3, 4][i % 3]).collect();
+        let scores = fitted.score_all_within(queries, &asked).expect("scored");
+        let anywhere = fitted.score_all(queries).expect("scored");
+        for (at, group) in asked.iter().enumerate() {
+            let rows: Vec<usize> = (0..60).filter(|row| groups[*row] == *group).collect();
+            let expected = if rows.is_empty() {
+                anywhere[at]
+            } else {
+                let own = all.gather(&rows);
+                let own = EmbeddingView::new(&own, 8).expect("rows");
+                let own = NearestNeighbours::fit(own, 5).expect("rows");
+                own.score(queries.row(at)).expect("scored")
+            };
+            assert_eq!(scores[at], expected);
+            assert_eq!(fitted.score_within(queries.row(at), *group), Ok(expected));
+        }
+        assert!(matches!(
+            fitted.score_all_within(queries, &asked[1..]),
+            Err(DriftError::LengthMismatch { .. })
+        ));
     }
 
     #[test]
@@ -143,5 +281,9 @@ mod tests {
             NearestNeighbours::fit(none, 1),
             Err(DriftError::NoEmbeddings)
         );
+        for k in [0, 5] {
+            let refused = NearestNeighbours::fit(view(), k);
+            assert_eq!(refused, Err(DriftError::NoSuchNeighbour { k, rows: 4 }));
+        }
     }
 }

@@ -1,22 +1,14 @@
 //! From an embedding to the few numbers that scores and heads work on.
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use driftscope_kernels::products;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::embedding::check_dim;
-use super::linalg::{axpy, dot, normalise, orthonormalise, symmetric_eigen};
+use super::linalg::normalise;
+use super::principal::principal_axes;
 use super::{DriftError, EmbeddingView};
 
-/// Directions iterated beyond those asked for, which makes the ones asked for converge faster.
-const OVERSAMPLE: usize = 16;
-/// Multiplications by the covariance: more than the 2 that Halko et al. call enough, as accuracy here is
-/// paid for once per set of embeddings.
-const POWER_ITERATIONS: usize = 4;
-/// Rows whose products are summed before they meet those of other threads. Fixed, so that sums do not
-/// depend on the number of threads.
-const ROWS_PER_TASK: usize = 512;
 /// Rows multiplied together: they stay in the second-level cache while a direction stays in the first.
 const ROWS_PER_BLOCK: usize = 32;
 /// Directions with less than this share of the largest variance are rounding noise.
@@ -52,63 +44,26 @@ impl Projection {
         seed: u64,
     ) -> Result<Self, DriftError> {
         embeddings.check(2)?;
-        let (n, dim) = (embeddings.len(), embeddings.dim());
         let mean = mean_of_normalised(embeddings);
-        let wanted = components.max(1).min(dim).min(n - 1);
-        let iterated = (wanted + OVERSAMPLE).min(dim);
-
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut basis: Vec<f32> = (0..iterated * dim)
-            .map(|_| rng.random_range(-1.0_f32..1.0))
-            .collect();
-        orthonormalise(&mut basis, dim);
-        for _ in 0..POWER_ITERATIONS {
-            basis = times_scatter(embeddings, &mean, &basis).0;
-            orthonormalise(&mut basis, dim);
-        }
-        let (image, total) = times_scatter(embeddings, &mean, &basis);
-
-        // Rayleigh-Ritz: the exact principal axes within the subspace found.
-        let degrees = (n - 1) as f64;
-        let mut gram = vec![0.0; iterated * iterated];
-        for (i, b) in basis.chunks_exact(dim).enumerate() {
-            for (j, w) in image.chunks_exact(dim).enumerate() {
-                let product = f64::from(dot(b, w)) / degrees / 2.0;
-                gram[i * iterated + j] += product;
-                gram[j * iterated + i] += product;
-            }
-        }
-        let (variances, rotations) = symmetric_eigen(gram, iterated);
-        if variances[0] <= f64::EPSILON {
+        let wanted = components.max(1).min(mean.len()).min(embeddings.len() - 1);
+        let degrees = (embeddings.len() - 1) as f64;
+        let centred = |block: &[f32]| centred(block, &mean);
+        let found = principal_axes(embeddings, centred, wanted, seed);
+        if found.scatter[0] / degrees <= f64::EPSILON {
             return Err(DriftError::NoVariation);
         }
-        let kept = variances
+        let kept = found
+            .scatter
             .iter()
-            .take(wanted)
-            .take_while(|v| **v > NOISE * variances[0])
+            .take_while(|v| **v > NOISE * found.scatter[0])
             .count();
-        let mut directions = Vec::with_capacity(kept * dim);
-        for rotation in &rotations[..kept] {
-            let mut direction = vec![0.0; dim];
-            for (weight, b) in rotation.iter().zip(basis.chunks_exact(dim)) {
-                #[expect(clippy::cast_possible_truncation, reason = "directions are f32")]
-                axpy(*weight as f32, b, &mut direction);
-            }
-            let largest = direction
-                .iter()
-                .fold(0.0_f32, |m, v| if v.abs() > m.abs() { *v } else { m });
-            if largest < 0.0 {
-                for v in &mut direction {
-                    *v = -*v;
-                }
-            }
-            directions.extend(direction);
-        }
+        let mut components = found.axes;
+        components.truncate(kept * mean.len());
         Ok(Self {
             mean,
-            components: directions,
-            explained_variance: variances[..kept].to_vec(),
-            total_variance: total / degrees,
+            components,
+            explained_variance: found.scatter[..kept].iter().map(|v| v / degrees).collect(),
+            total_variance: found.total / degrees,
         })
     }
 
@@ -193,55 +148,13 @@ fn centred(block: &[f32], mean: &[f32]) -> Vec<f32> {
     block
 }
 
-/// `out[r][c] = block[r] · basis[c]`.
-fn products(block: &[f32], basis: &[f32], dim: usize, out: &mut [f32]) {
-    let width = basis.len() / dim;
-    for (c, direction) in basis.chunks_exact(dim).enumerate() {
-        for (r, row) in block.chunks_exact(dim).enumerate() {
-            out[r * width + c] = dot(row, direction);
-        }
-    }
-}
-
-/// The scatter matrix of the centred embeddings times each row of `basis`, and the trace of the former.
-fn times_scatter(embeddings: EmbeddingView<'_>, mean: &[f32], basis: &[f32]) -> (Vec<f32>, f64) {
-    let dim = mean.len();
-    let width = basis.len() / dim;
-    let parts: Vec<(Vec<f32>, f64)> = embeddings
-        .data()
-        .par_chunks(ROWS_PER_TASK * dim)
-        .map(|rows| {
-            let mut sum = vec![0.0; basis.len()];
-            let mut trace = 0.0;
-            let mut weights = vec![0.0; ROWS_PER_BLOCK * width];
-            for block in rows.chunks(ROWS_PER_BLOCK * dim) {
-                let block = centred(block, mean);
-                products(&block, basis, dim, &mut weights);
-                for (c, sum) in sum.chunks_exact_mut(dim).enumerate() {
-                    for (r, row) in block.chunks_exact(dim).enumerate() {
-                        axpy(weights[r * width + c], row, sum);
-                    }
-                }
-                trace += block
-                    .chunks_exact(dim)
-                    .map(|row| f64::from(dot(row, row)))
-                    .sum::<f64>();
-            }
-            (sum, trace)
-        })
-        .collect();
-    let mut total = vec![0.0; basis.len()];
-    let mut trace = 0.0;
-    for (part, part_trace) in &parts {
-        axpy(1.0, part, &mut total);
-        trace += part_trace;
-    }
-    (total, trace)
-}
-
 #[cfg(test)]
 mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
     use super::*;
+    use crate::drift::linalg::axpy;
 
     /// `n` rows of `dim` values: noise around a few strong directions.
     fn embeddings(n: usize, dim: usize) -> Vec<f32> {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::domain::{ClassId, ImageId, Prediction, Split};
 use crate::drift::{
-    DriftHead, EmbeddingView, HeadOptions, Mahalanobis, NearestNeighbours, Projection,
+    DriftHead, EmbeddingView, HeadOptions, Mahalanobis, NearestNeighbours, Projection, Scorer,
     held_out_scorer,
 };
 use crate::evaluation::{CvPlan, CvReport, cross_validate};
@@ -154,7 +154,7 @@ pub fn prepare_drift(
     let train_projected = project(&train_rows)?;
     let bank = EmbeddingView::new(&train_projected, kept)?;
     let mahalanobis = Mahalanobis::fit(bank, &classes)?;
-    let nearest = NearestNeighbours::fit(bank, NEIGHBOURS)?;
+    let nearest = NearestNeighbours::fit(bank, NEIGHBOURS.min(bank.len()))?;
 
     let looked_at = candidates.iter().chain(&reference).copied();
     let projected = project(&gather(&mut looked_at.clone()))?;
