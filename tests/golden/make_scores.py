@@ -1,0 +1,270 @@
+"""Writes scores.json: what the papers' formulas give in NumPy, SciPy and scikit-learn, for
+tests/golden_scores.rs to agree with.
+
+    pip install numpy scipy scikit-learn && python make_scores.py
+"""
+
+import json
+import pathlib
+
+import numpy as np
+import scipy
+import sklearn
+from scipy.ndimage import laplace
+from scipy.spatial.distance import cdist, mahalanobis
+from scipy.special import logsumexp, softmax
+from scipy.stats import median_abs_deviation
+from sklearn.covariance import EmpiricalCovariance, ledoit_wolf
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import StandardScaler, normalize
+
+rng = np.random.default_rng(2018)
+
+
+def short(values):
+    """Single precision with few digits, so that the file stays small and both sides read the same."""
+    return np.round(np.asarray(values, float), 3).astype(np.float32).astype(float)
+
+
+def flat(values):
+    return np.asarray(values, float).ravel().round(10).tolist()
+
+
+def given(values):
+    """Input: its few digits, as they are read back in single precision."""
+    return np.asarray(values, float).ravel().round(3).tolist()
+
+
+def squared(delta, precision):
+    return np.einsum("...i,ij,...j->...", delta, precision, delta)
+
+
+def mahalanobis_case(n, dim, classes):
+    """Mahalanobis++ and its relative form: normalised features, class means, one shrunk covariance."""
+    x = short(1 + rng.normal(size=(n, dim)) + rng.normal(size=(3, dim))[classes])
+    queries = short(1 + 2 * rng.normal(size=(9, dim)))
+    z, q = normalize(x), normalize(queries)
+    means = np.stack([z[classes == c].mean(0) for c in np.unique(classes)])
+    own = means[np.unique(classes, return_inverse=True)[1]]
+    within = np.linalg.inv(ledoit_wolf(z - own, assume_centered=True)[0])
+    whole = np.linalg.inv(ledoit_wolf(z - z.mean(0), assume_centered=True)[0])
+    nearest = squared(q[:, None] - means, within).min(1)
+    return {
+        "dim": dim,
+        "x": given(x),
+        "classes": classes.tolist(),
+        "queries": given(queries),
+        "nearest": flat(nearest),
+        "relative": flat(nearest - squared(q - z.mean(0), whole)),
+    }
+
+
+def neighbours_case():
+    x, queries = short(rng.normal(size=(30, 6))), short(rng.normal(size=(8, 6)))
+    groups, asked = rng.integers(0, 3, 30), rng.integers(0, 3, 8)
+    k = 3
+
+    def kth(rows, query):
+        return NearestNeighbors(n_neighbors=k).fit(normalize(rows)).kneighbors(normalize(query))[0][:, -1]
+
+    return {
+        "dim": 6,
+        "k": k,
+        "x": given(x),
+        "groups": groups.tolist(),
+        "queries": given(queries),
+        "asked": asked.tolist(),
+        "anywhere": flat(kth(x, queries)),
+        "within": flat([kth(x[groups == g], q[None])[0] for g, q in zip(asked, queries)]),
+    }
+
+
+def logits_case():
+    logits = short(rng.normal(size=(10, 6)) * 6)
+    return {
+        "classes": 6,
+        "logits": given(logits),
+        "energy_1": flat(-logsumexp(logits, axis=1)),
+        "energy_2": flat(-2 * logsumexp(logits / 2, axis=1)),
+        "max_softmax": flat(1 - softmax(logits, axis=1).max(1)),
+    }
+
+
+def vim_case():
+    """The authors' code, github.com/haoqiwang/vim, benchmark.py, by its steps."""
+    dim, principal = 12, 4
+    mixing = rng.normal(size=(dim, dim)) * 0.7 ** np.arange(dim)[:, None]
+    x = short(1 + rng.normal(size=(50, dim)) @ mixing)
+    queries = short(1 + 1.5 * rng.normal(size=(9, dim)))
+    w, b = short(rng.normal(size=(3, dim))), short(rng.normal(size=3) + 1)
+    u = -np.linalg.pinv(w) @ b
+    values, vectors = np.linalg.eigh(EmpiricalCovariance(assume_centered=True).fit(x - u).covariance_)
+    null_space = vectors[:, np.argsort(-values)[principal:]]
+    rest = np.linalg.norm((x - u) @ null_space, axis=1)
+    alpha = (x @ w.T + b).max(1).mean() / rest.mean()
+    virtual = np.linalg.norm((queries - u) @ null_space, axis=1) * alpha
+    return {
+        "dim": dim,
+        "principal": principal,
+        "x": given(x),
+        "queries": given(queries),
+        "weights": given(w),
+        "bias": given(b),
+        "scores": flat(virtual - logsumexp(queries @ w.T + b, axis=1)),
+    }
+
+
+def discriminant_case():
+    classes = np.arange(36) % 3
+    x = short(rng.normal(size=(36, 5)) + 2 * rng.normal(size=(3, 5))[classes])
+    queries = short(2 * rng.normal(size=(6, 5)))
+    means = np.stack([x[classes == c].mean(0) for c in range(3)])
+    covariance = ledoit_wolf(x - means[classes], assume_centered=True)[0]
+    w = np.linalg.solve(covariance, means.T).T
+    logits = queries @ w.T - (w * means).sum(1) / 2 + np.log(1 / 3)
+    return {
+        "dim": 5,
+        "x": given(x),
+        "classes": classes.tolist(),
+        "queries": given(queries),
+        "logits": flat(logits),
+    }
+
+
+def k_center(x, count):
+    chosen = [int(cdist(x, x.mean(0, keepdims=True)).argmin())]
+    while len(chosen) < count:
+        chosen.append(int(cdist(x, x[chosen]).min(1).argmax()))
+    return chosen
+
+
+def patch_core_case():
+    """Algorithm 1 and equations 6 and 7 of PatchCore, without the random projection."""
+    positions, channels, size, neighbours, top = 5, 4, 9, 3, 2
+    images = short(rng.normal(size=(8, positions, channels)))
+    queries = short(1.3 * rng.normal(size=(6, positions, channels)))
+    patches = images.reshape(-1, channels)
+    chosen = k_center(patches, size)
+    bank = patches[chosen]
+    maps, reweighted, means = [], [], []
+    for image in queries:
+        distances = cdist(image, bank)
+        nearest = distances.min(1)
+        odd = nearest.argmax()
+        star = distances[odd].argmin()
+        around = np.argsort(cdist(bank[star : star + 1], bank)[0])[:neighbours]
+        weight = 1 - np.exp(nearest[odd]) / np.exp(distances[odd, around]).sum()
+        maps.append(nearest)
+        reweighted.append(weight * nearest[odd])
+        means.append(np.sort(nearest)[-top:].mean())
+    return {
+        "positions": positions,
+        "channels": channels,
+        "bank": size,
+        "neighbours": neighbours,
+        "top": top,
+        "images": given(images),
+        "queries": given(queries),
+        "chosen": chosen,
+        "maps": flat(maps),
+        "reweighted": flat(reweighted),
+        "means": flat(means),
+    }
+
+
+def padim_case():
+    """Equations 1 and 2 of PaDiM over all channels."""
+    positions, channels = 4, 5
+    images = short(1 + rng.normal(size=(12, positions, channels)))
+    queries = short(1 + 2 * rng.normal(size=(5, positions, channels)))
+    maps = np.zeros((5, positions))
+    for at in range(positions):
+        mean = images[:, at].mean(0)
+        precision = np.linalg.inv(np.cov(images[:, at], rowvar=False) + 0.01 * np.eye(channels))
+        maps[:, at] = [mahalanobis(q, mean, precision) for q in queries[:, at]]
+    scaled = (maps - maps.min()) / (maps.max() - maps.min())
+    return {
+        "positions": positions,
+        "channels": channels,
+        "images": given(images),
+        "queries": given(queries),
+        "maps": flat(maps),
+        "organisers": flat(scaled.max(1)),
+    }
+
+
+def calibration_case():
+    # Scores are in double precision.
+    regular = rng.gamma(2, size=25).round(3)
+    inside = rng.uniform(regular.min(), regular.max(), 8).round(3)
+    places = np.arange(1, 26) / 26
+    return {
+        "regular": given(regular),
+        "scores": given(inside),
+        "quantiles": flat(np.interp(inside, np.sort(regular), places)),
+        "robust_z": flat((inside - np.median(regular)) / median_abs_deviation(regular, scale="normal")),
+    }
+
+
+def pool_case():
+    dim, k, c = 5, 6, 0.3
+    regular, pool = short(rng.normal(size=(30, dim))), short(0.3 + rng.normal(size=(20, dim)))
+    outside = short(rng.normal(size=(7, dim)))
+    both = np.concatenate([regular, pool])
+    incoming = np.arange(50) >= 30
+
+    def log_ratio(nearest):
+        p = incoming[nearest].sum(1)
+        return np.log((p + 0.5) / (k - p + 0.5)) - np.log(20 / 30)
+
+    search = NearestNeighbors().fit(both)
+    scaler = StandardScaler().fit(both)
+    model = LogisticRegression(C=c, class_weight="balanced", tol=1e-10, max_iter=10_000)
+    model.fit(scaler.transform(both), incoming)
+    return {
+        "dim": dim,
+        "k": k,
+        "c": c,
+        "regular": given(regular),
+        "pool": given(pool),
+        "outside": given(outside),
+        "density_pool": flat(log_ratio(search.kneighbors(pool, k + 1)[1][:, 1:])),
+        "density_outside": flat(log_ratio(search.kneighbors(outside, k)[1])),
+        "contrast_outside": flat(model.decision_function(scaler.transform(outside))),
+    }
+
+
+def gates_case():
+    """Plain numbers of a picture; the Laplacian's border is mirrored as in OpenCV."""
+    picture = np.clip(np.round(rng.normal(128, 120, size=(7, 5))), 0, 255)
+    return {
+        "width": 5,
+        "pixels": picture.astype(int).ravel().tolist(),
+        "mean": float(picture.mean()),
+        "saturated": float((picture == 255).mean()),
+        "black": float((picture == 0).mean()),
+        "sharpness": float(laplace(picture, mode="mirror").var()),
+    }
+
+
+golden = {
+    "versions": {"numpy": np.__version__, "scipy": scipy.__version__, "scikit-learn": sklearn.__version__},
+    # As many images as usual; more values than images; a class with one image.
+    "mahalanobis": [
+        mahalanobis_case(40, 6, np.arange(40) % 3),
+        mahalanobis_case(10, 15, np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 2])),
+    ],
+    "neighbours": neighbours_case(),
+    "logits": logits_case(),
+    "discriminant": discriminant_case(),
+    "vim": vim_case(),
+    "patch_core": patch_core_case(),
+    "padim": padim_case(),
+    "calibration": calibration_case(),
+    "pool": pool_case(),
+    "gates": gates_case(),
+}
+
+path = pathlib.Path(__file__).with_name("scores.json")
+path.write_text(json.dumps(golden) + "\n", encoding="utf-8")

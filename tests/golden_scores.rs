@@ -1,0 +1,302 @@
+//! Every drift score agrees with its paper's formula in NumPy, SciPy and scikit-learn:
+//! `tests/golden/make_scores.py` wrote the numbers.
+
+use approx::assert_abs_diff_eq;
+use driftscope::domain::ClassId;
+use driftscope::drift::{
+    Calibration, EmbeddingView, Energy, LinearClassifier, LocalShape, Mahalanobis, MaxSoftmax,
+    NearestNeighbours, Padim, PadimOptions, PatchCore, PatchCoreOptions, PatchPool, PoolContrast,
+    PoolDensity, RelativeMahalanobis, Scorer, Vim, k_center, organisers_batch_min_max,
+};
+use driftscope::imaging::{Gates, Gray};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Golden {
+    mahalanobis: Vec<MahalanobisCase>,
+    neighbours: NeighboursCase,
+    logits: LogitsCase,
+    discriminant: DiscriminantCase,
+    vim: VimCase,
+    patch_core: PatchCoreCase,
+    padim: PadimCase,
+    calibration: CalibrationCase,
+    pool: PoolCase,
+    gates: GatesCase,
+}
+
+#[derive(Deserialize)]
+struct MahalanobisCase {
+    dim: usize,
+    x: Vec<f32>,
+    classes: Vec<u8>,
+    queries: Vec<f32>,
+    nearest: Vec<f64>,
+    relative: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct NeighboursCase {
+    dim: usize,
+    k: usize,
+    x: Vec<f32>,
+    groups: Vec<u32>,
+    queries: Vec<f32>,
+    asked: Vec<u32>,
+    anywhere: Vec<f64>,
+    within: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct LogitsCase {
+    classes: usize,
+    logits: Vec<f32>,
+    energy_1: Vec<f64>,
+    energy_2: Vec<f64>,
+    max_softmax: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct DiscriminantCase {
+    dim: usize,
+    x: Vec<f32>,
+    classes: Vec<u8>,
+    queries: Vec<f32>,
+    logits: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct VimCase {
+    dim: usize,
+    principal: usize,
+    x: Vec<f32>,
+    queries: Vec<f32>,
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+    scores: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct PatchCoreCase {
+    positions: usize,
+    channels: usize,
+    bank: usize,
+    neighbours: usize,
+    top: usize,
+    images: Vec<f32>,
+    queries: Vec<f32>,
+    chosen: Vec<usize>,
+    maps: Vec<f64>,
+    reweighted: Vec<f64>,
+    means: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct PadimCase {
+    positions: usize,
+    channels: usize,
+    images: Vec<f32>,
+    queries: Vec<f32>,
+    maps: Vec<f64>,
+    organisers: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct CalibrationCase {
+    regular: Vec<f64>,
+    scores: Vec<f64>,
+    quantiles: Vec<f64>,
+    robust_z: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct PoolCase {
+    dim: usize,
+    k: usize,
+    c: f64,
+    regular: Vec<f32>,
+    pool: Vec<f32>,
+    outside: Vec<f32>,
+    density_pool: Vec<f64>,
+    density_outside: Vec<f64>,
+    contrast_outside: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct GatesCase {
+    width: u32,
+    pixels: Vec<u8>,
+    mean: f64,
+    saturated: f64,
+    black: f64,
+    sharpness: f64,
+}
+
+fn golden() -> Golden {
+    serde_json::from_str(include_str!("golden/scores.json")).expect("written by make_scores.py")
+}
+
+fn view(data: &[f32], dim: usize) -> EmbeddingView<'_> {
+    EmbeddingView::new(data, dim).expect("whole rows")
+}
+
+fn classes(ids: &[u8]) -> Vec<ClassId> {
+    ids.iter().map(|id| ClassId(*id)).collect()
+}
+
+fn assert_all_close(ours: &[f64], theirs: &[f64], epsilon: f64) {
+    assert_eq!(ours.len(), theirs.len());
+    for (a, b) in ours.iter().zip(theirs) {
+        assert_abs_diff_eq!(a, b, epsilon = epsilon * (1.0 + b.abs()));
+    }
+}
+
+fn assert_scores(scorer: &impl Scorer, rows: &[f32], expected: &[f64], epsilon: f64) {
+    let scores = scorer.score_all(view(rows, scorer.dim())).expect("scored");
+    assert_all_close(&scores, expected, epsilon);
+}
+
+#[test]
+fn mahalanobis_plus_plus() {
+    for case in golden().mahalanobis {
+        let (x, classes) = (view(&case.x, case.dim), classes(&case.classes));
+        let nearest = Mahalanobis::fit_normalised(x, &classes).expect("varied");
+        assert_scores(&nearest, &case.queries, &case.nearest, 1e-5);
+        let relative = RelativeMahalanobis::fit_normalised(x, &classes).expect("varied");
+        assert_scores(&relative, &case.queries, &case.relative, 1e-5);
+        assert_scores(relative.nearest(), &case.queries, &case.nearest, 1e-5);
+    }
+}
+
+#[test]
+fn nearest_neighbours() {
+    let case = golden().neighbours;
+    let x = view(&case.x, case.dim);
+    let fitted = NearestNeighbours::fit_grouped(x, &case.groups, case.k).expect("rows");
+    assert_scores(&fitted, &case.queries, &case.anywhere, 1e-6);
+    let within = fitted.score_all_within(view(&case.queries, case.dim), &case.asked);
+    assert_all_close(&within.expect("scored"), &case.within, 1e-6);
+}
+
+#[test]
+fn energy_and_max_softmax() {
+    let case = golden().logits;
+    let energy = |temperature| Energy::new(case.classes, temperature).expect("positive");
+    assert_scores(&energy(1.0), &case.logits, &case.energy_1, 1e-9);
+    assert_scores(&energy(2.0), &case.logits, &case.energy_2, 1e-9);
+    let max_softmax = MaxSoftmax::new(case.classes).expect("classes");
+    assert_scores(&max_softmax, &case.logits, &case.max_softmax, 1e-9);
+}
+
+#[test]
+fn linear_discriminant() {
+    let case = golden().discriminant;
+    let x = view(&case.x, case.dim);
+    let ours = LinearClassifier::discriminant(x, &classes(&case.classes)).expect("varied");
+    let logits: Vec<f64> = view(&case.queries, case.dim)
+        .rows()
+        .flat_map(|row| ours.logits(row).expect("same width"))
+        .collect();
+    assert_all_close(&logits, &case.logits, 1e-9);
+}
+
+#[test]
+fn virtual_logit_matching() {
+    let case = golden().vim;
+    let classifier = LinearClassifier::new(&case.weights, &case.bias, case.dim).expect("fits");
+    let fitted = Vim::fit(view(&case.x, case.dim), classifier, case.principal, 1).expect("a rest");
+    assert_scores(&fitted, &case.queries, &case.scores, 1e-5);
+}
+
+#[test]
+fn patch_core() {
+    let case = golden().patch_core;
+    let shape = LocalShape {
+        positions: case.positions,
+        channels: case.channels,
+    };
+    let patches = view(&case.images, case.channels);
+    assert_eq!(k_center(patches, &[], case.bank), Ok(case.chosen));
+    for (pool, expected) in [
+        (PatchPool::MaxReweighted(case.neighbours), &case.reweighted),
+        (PatchPool::MeanOfTop(case.top), &case.means),
+    ] {
+        let options = PatchCoreOptions {
+            dims: None,
+            bank: case.bank,
+            pool,
+            ..PatchCoreOptions::default()
+        };
+        let fitted = PatchCore::fit(view(&case.images, shape.values()), shape, options);
+        let fitted = fitted.expect("images");
+        assert_scores(&fitted, &case.queries, expected, 1e-5);
+        let maps: Vec<f64> = view(&case.queries, shape.values())
+            .rows()
+            .flat_map(|image| fitted.inspect(image).expect("finite").distances)
+            .collect();
+        assert_all_close(&maps, &case.maps, 1e-5);
+    }
+}
+
+#[test]
+fn padim_and_the_organisers_scaling() {
+    let case = golden().padim;
+    let shape = LocalShape {
+        positions: case.positions,
+        channels: case.channels,
+    };
+    let options = PadimOptions {
+        dims: case.channels,
+        ..PadimOptions::default()
+    };
+    let fitted = Padim::fit(view(&case.images, shape.values()), shape, options).expect("images");
+    let maps: Vec<f64> = view(&case.queries, shape.values())
+        .rows()
+        .flat_map(|image| fitted.map(image).expect("finite"))
+        .collect();
+    assert_all_close(&maps, &case.maps, 1e-5);
+    let highest: Vec<f64> = case
+        .maps
+        .chunks(case.positions)
+        .map(|map| map.iter().copied().fold(0.0, f64::max))
+        .collect();
+    assert_scores(&fitted, &case.queries, &highest, 1e-5);
+    let scaled = organisers_batch_min_max(&maps, case.positions);
+    assert_all_close(&scaled, &case.organisers, 1e-5);
+}
+
+#[test]
+fn calibration() {
+    let case = golden().calibration;
+    let ours = Calibration::new(case.regular).expect("varied");
+    let map = |scale: &dyn Fn(f64) -> f64| -> Vec<f64> {
+        case.scores.iter().map(|score| scale(*score)).collect()
+    };
+    assert_all_close(&map(&|s| ours.quantile(s)), &case.quantiles, 1e-9);
+    assert_all_close(&map(&|s| ours.robust_z(s)), &case.robust_z, 1e-9);
+}
+
+#[test]
+fn scores_against_a_pool() {
+    let case = golden().pool;
+    let (regular, pool) = (view(&case.regular, case.dim), view(&case.pool, case.dim));
+    let density = PoolDensity::fit(regular, pool, case.k).expect("rows");
+    assert_all_close(&density.pool_scores(), &case.density_pool, 1e-9);
+    assert_scores(&density, &case.outside, &case.density_outside, 1e-9);
+    let contrast = PoolContrast::fit(regular, pool, case.c).expect("rows");
+    assert_scores(&contrast, &case.outside, &case.contrast_outside, 1e-5);
+}
+
+#[test]
+fn gates_of_a_picture() {
+    let case = golden().gates;
+    let height = case.pixels.len() as u32 / case.width;
+    let ours = Gates::of(&Gray {
+        width: case.width,
+        height,
+        pixels: case.pixels,
+    });
+    let ours = [ours.mean, ours.saturated, ours.black, ours.sharpness];
+    let theirs = [case.mean, case.saturated, case.black, case.sharpness];
+    assert_all_close(&ours, &theirs, 1e-12);
+}
