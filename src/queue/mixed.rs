@@ -1,0 +1,563 @@
+//! The default queue for labelling drift: a little of everything that finds it, each image with its reason.
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::control::{control_order, due};
+
+/// Every this many-th image is shown before: about 3 %.
+const REPEAT_EVERY: usize = 33;
+
+/// What is known of the images, one entry of each slice per image. A value that is no number keeps its image
+/// out of the part of the queue that needs it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Known<'a> {
+    /// What each image is labelled: true for drift.
+    pub labels: &'a [Option<bool>],
+    /// Labelled images that were shown a second time already.
+    pub repeated: &'a [usize],
+    /// One slice for each score of how far out an image lies: its place among regular images, in `[0, 1]`.
+    pub anomalies: &'a [&'a [f64]],
+    /// One slice for each score of how new an image is wherever it lies, on any scale, higher is newer.
+    /// Without one, drift that looks *more* regular than the regular images is found by chance only.
+    pub novelties: &'a [&'a [f64]],
+    /// Images as unlike each other as can be, most telling first: for the first screen.
+    pub diverse: &'a [usize],
+    /// One slice for each head: probabilities of drift, in `[0, 1]`. The first head decides.
+    pub heads: &'a [&'a [f64]],
+    /// Cosine similarity to the nearest image labelled drift, in `[-1, 1]`.
+    pub similarity: Option<&'a [f32]>,
+}
+
+/// Why an image is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Reason {
+    /// It lies far from the regular images.
+    Anomalous {
+        /// Share of regular images that lie less far out.
+        place: f64,
+    },
+    /// It stands among incoming images where regular training images are rare.
+    New,
+    /// It is unlike all images shown before.
+    Diverse,
+    /// The head takes it for drift.
+    LikelyDrift {
+        /// Probability of drift.
+        probability: f64,
+    },
+    /// It resembles an image labelled drift.
+    NeighbourOfDrift {
+        /// Cosine similarity.
+        similarity: f32,
+    },
+    /// The head can hardly decide.
+    CloseCall {
+        /// Probability of drift.
+        probability: f64,
+    },
+    /// Two heads contradict each other.
+    HeadsDisagree {
+        /// Probability of drift by the head that decides.
+        first: f64,
+        /// By the other.
+        second: f64,
+    },
+    /// Drawn at random.
+    Control,
+    /// Labelled before.
+    Repeat,
+}
+
+impl Reason {
+    /// The words on screen.
+    #[must_use]
+    pub fn sentence(self) -> String {
+        match self {
+            Self::Anomalous { place } => {
+                format!("further out than {:.1} % of the regular images", 100.0 * place)
+            }
+            Self::New => {
+                "among incoming images that differ from the training images, however regular they look"
+                    .to_owned()
+            }
+            Self::Diverse => "unlike the images shown before".to_owned(),
+            Self::LikelyDrift { probability } => {
+                format!("drift by the present head, probability {probability:.2}")
+            }
+            Self::NeighbourOfDrift { similarity } => {
+                format!("similarity {similarity:.2} to an image labelled drift")
+            }
+            Self::CloseCall { probability } => {
+                format!("a close call, drift probability {probability:.2}")
+            }
+            Self::HeadsDisagree { first, second } => {
+                format!("one head says {first:.2}, the other {second:.2}")
+            }
+            Self::Control => {
+                "control sample drawn at random, to tell how frequent drift is".to_owned()
+            }
+            Self::Repeat => "labelled before, shown again".to_owned(),
+        }
+    }
+
+    /// Whether label and prediction stay hidden: a repeat measures how repeatable the labelling is.
+    #[must_use]
+    pub fn is_blind(self) -> bool {
+        matches!(self, Self::Repeat)
+    }
+}
+
+/// Why a queue cannot be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueueError {
+    /// Values for another number of images.
+    #[error(
+        "{given} values of {what} for {images} images: the queue needs one for each; refit the scores"
+    )]
+    LengthMismatch {
+        /// Which values, in words.
+        what: &'static str,
+        /// How many there are.
+        given: usize,
+        /// How many labels there are.
+        images: usize,
+    },
+    /// An image that is not there.
+    #[error("image {image} of {images} is to be shown, which is not there; refit the scores")]
+    NoSuchImage {
+        /// Its position, counted from 0.
+        image: usize,
+        /// How many labels there are.
+        images: usize,
+    },
+}
+
+/// The next `count` images to label, each with the reason, in order; fewer where no more are unlabelled. No
+/// image comes twice. A tenth is a [control sample](super::control_sample), a thirtieth was labelled before,
+/// the rest are dealt out in fixed shares among the parts that have something to show: before there is a
+/// head, mostly what is anomalous or new, then mostly what the head and its neighbours point to. `seed`
+/// draws the random images; it must stay the same while a set is labelled, or else the control sample
+/// starts anew.
+///
+/// # Errors
+/// [`QueueError`].
+pub fn mixed(
+    known: &Known<'_>,
+    count: usize,
+    seed: u64,
+) -> Result<Vec<(usize, Reason)>, QueueError> {
+    known.check()?;
+    let images = known.labels.len();
+    let labelled = known.labels.iter().flatten().count();
+    let mut parts = known.parts(count);
+    // As if the images labelled so far had been dealt out too: a queue that is built anew after every label
+    // would else show its largest part only.
+    let mut turns = Turns::new(&parts);
+    for _ in 0..labelled {
+        turns.next(|_| true);
+    }
+    let control = control_order(images, seed);
+    let mut repeats = known.repeats(seed);
+    let mut shown: Vec<bool> = known.labels.iter().map(Option::is_some).collect();
+    let mut items: Vec<(usize, Reason)> = Vec::new();
+    let mut fresh = labelled;
+    let before = labelled + known.repeated.len();
+    while items.len() < count {
+        if (before + items.len() + 1).is_multiple_of(REPEAT_EVERY)
+            && let Some(image) = repeats.pop()
+        {
+            items.push((image, Reason::Repeat));
+            continue;
+        }
+        let after_control = items.last().is_some_and(|(_, r)| *r == Reason::Control);
+        let wanted = if after_control { 0 } else { due(fresh + 1) };
+        let is_new = |image: &&usize| !shown[**image];
+        let missing = control[..wanted.min(images)].iter().find(is_new);
+        let next = match missing {
+            Some(image) => Some((*image, Reason::Control)),
+            None => turns
+                .next_shown(&mut parts, &shown)
+                // Nothing else is known of the rest.
+                .or_else(|| Some((*control.iter().find(is_new)?, Reason::Control))),
+        };
+        let Some((image, reason)) = next else { break };
+        shown[image] = true;
+        fresh += 1;
+        items.push((image, reason));
+    }
+    Ok(items)
+}
+
+/// One part of the queue: its share, and its images from last to first.
+struct Part {
+    share: f64,
+    images: Vec<(usize, Reason)>,
+}
+
+/// Whose turn it is.
+struct Turns {
+    shares: Vec<f64>,
+    taken: Vec<f64>,
+}
+
+impl Turns {
+    fn new(parts: &[Part]) -> Self {
+        Self {
+            shares: parts.iter().map(|part| part.share).collect(),
+            taken: vec![0.0; parts.len()],
+        }
+    }
+
+    /// The part that is furthest behind its share, of those that still have something.
+    fn next(&mut self, has_some: impl Fn(usize) -> bool) -> Option<usize> {
+        let behind = |part: &usize| (self.taken[*part] + 1.0) / self.shares[*part];
+        let next = (0..self.shares.len())
+            .filter(|part| has_some(*part))
+            .min_by(|a, b| behind(a).total_cmp(&behind(b)))?;
+        self.taken[next] += 1.0;
+        Some(next)
+    }
+
+    /// The next image that is not shown yet.
+    fn next_shown(&mut self, parts: &mut [Part], shown: &[bool]) -> Option<(usize, Reason)> {
+        for part in parts.iter_mut() {
+            while part.images.last().is_some_and(|(image, _)| shown[*image]) {
+                part.images.pop();
+            }
+        }
+        let part = self.next(|part| !parts[part].images.is_empty())?;
+        parts[part].images.pop()
+    }
+}
+
+impl Known<'_> {
+    fn check(&self) -> Result<(), QueueError> {
+        let images = self.labels.len();
+        let lengths = |what, slices: &[&[f64]]| {
+            let odd = slices.iter().find(|slice| slice.len() != images);
+            odd.map(|slice| (what, slice.len()))
+        };
+        let similarity = self.similarity.filter(|s| s.len() != images);
+        let odd = lengths("an anomaly score", self.anomalies)
+            .or_else(|| lengths("a novelty score", self.novelties))
+            .or_else(|| lengths("the drift probability", self.heads))
+            .or(similarity.map(|s| ("the similarity to drift", s.len())));
+        if let Some((what, given)) = odd {
+            return Err(QueueError::LengthMismatch {
+                what,
+                given,
+                images,
+            });
+        }
+        let named = self.diverse.iter().chain(self.repeated);
+        match named.copied().find(|image| *image >= images) {
+            Some(image) => Err(QueueError::NoSuchImage { image, images }),
+            None => Ok(()),
+        }
+    }
+
+    /// The parts that have something to show, `most` images each. Shares as measured on held-out classes of
+    /// surface photographs: what finds the first drift images before there is a head, what finds the rest
+    /// after.
+    fn parts(&self, most: usize) -> Vec<Part> {
+        let head = self.heads.first();
+        let mut parts = Vec::new();
+        let mut add = |share: f64, images: Vec<(usize, Reason)>| {
+            if !images.is_empty() {
+                parts.push(Part { share, images });
+            }
+        };
+        let (anomalous, new) = if head.is_some() {
+            (1.0, 2.0)
+        } else {
+            (4.0, 6.0)
+        };
+        for scores in self.anomalies {
+            let share = anomalous / self.anomalies.len() as f64;
+            let top = self.top(most, |image| scores[image]);
+            let reason = |image: usize| Reason::Anomalous {
+                place: scores[image],
+            };
+            add(share, with_reason(top, reason));
+        }
+        for scores in self.novelties {
+            let share = new / self.novelties.len() as f64;
+            let top = self.top(most, |image| scores[image]);
+            add(share, with_reason(top, |_| Reason::New));
+        }
+        if let Some(similarity) = self.similarity {
+            let top = self.top(most, |image| f64::from(similarity[image]));
+            let reason = |image: usize| Reason::NeighbourOfDrift {
+                similarity: similarity[image],
+            };
+            add(1.5, with_reason(top, reason));
+        }
+        let Some(head) = head else {
+            let diverse = self.diverse.iter().rev().copied();
+            let unlabelled = diverse.filter(|image| self.labels[*image].is_none());
+            add(1.0, with_reason(unlabelled.collect(), |_| Reason::Diverse));
+            return parts;
+        };
+        let top = self.top(most, |image| head[image]);
+        let likely = |image: usize| Reason::LikelyDrift {
+            probability: head[image],
+        };
+        add(3.0, with_reason(top, likely));
+        let top = self.top(most, |image| -(head[image] - 0.5).abs());
+        let close = |image: usize| Reason::CloseCall {
+            probability: head[image],
+        };
+        add(1.5, with_reason(top, close));
+        if let Some(other) = self.heads.get(1) {
+            let top = self.top(most, |image| (head[image] - other[image]).abs());
+            let disagree = |image: usize| Reason::HeadsDisagree {
+                first: head[image],
+                second: other[image],
+            };
+            add(0.5, with_reason(top, disagree));
+        }
+        parts
+    }
+
+    /// The `most` unlabelled images with the highest scores, the highest last. Of equals the first in the
+    /// order of the images.
+    fn top(&self, most: usize, score: impl Fn(usize) -> f64) -> Vec<usize> {
+        let mut ranked: Vec<(f64, usize)> = (0..self.labels.len())
+            .filter(|image| self.labels[*image].is_none())
+            .map(|image| (score(image), image))
+            .filter(|(score, _)| score.is_finite())
+            .collect();
+        let highest_first =
+            |a: &(f64, usize), b: &(f64, usize)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+        if most < ranked.len() {
+            ranked.select_nth_unstable_by(most, highest_first);
+            ranked.truncate(most);
+        }
+        ranked.sort_by(|a, b| highest_first(b, a));
+        ranked.into_iter().map(|(_, image)| image).collect()
+    }
+
+    /// The labelled images that were shown once, in an order that changes with their number.
+    fn repeats(&self, seed: u64) -> Vec<usize> {
+        let mut shown_once: Vec<bool> = self.labels.iter().map(Option::is_some).collect();
+        for image in self.repeated {
+            shown_once[*image] = false;
+        }
+        let mut labelled: Vec<usize> = (0..shown_once.len())
+            .filter(|image| shown_once[*image])
+            .collect();
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(1 + labelled.len() as u64);
+        labelled.shuffle(&mut rng);
+        labelled
+    }
+}
+
+fn with_reason(images: Vec<usize>, reason: impl Fn(usize) -> Reason) -> Vec<(usize, Reason)> {
+    images
+        .into_iter()
+        .map(|image| (image, reason(image)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::{prop, prop_assert, prop_assert_eq, proptest};
+
+    use super::*;
+
+    const NOTHING: Known<'static> = Known {
+        labels: &[],
+        repeated: &[],
+        anomalies: &[],
+        novelties: &[],
+        diverse: &[],
+        heads: &[],
+        similarity: None,
+    };
+
+    fn ramp(n: usize, step: usize) -> Vec<f64> {
+        (0..n).map(|i| (i * step % n) as f64 / n as f64).collect()
+    }
+
+    fn count(items: &[(usize, Reason)], wanted: impl Fn(Reason) -> bool) -> usize {
+        items.iter().filter(|(_, reason)| wanted(*reason)).count()
+    }
+
+    #[test]
+    fn the_first_screen_has_something_of_everything() {
+        let (labels, far, new) = (vec![None; 400], ramp(400, 7), ramp(400, 11));
+        let known = Known {
+            labels: &labels,
+            anomalies: &[&far],
+            novelties: &[&new, &far],
+            diverse: &[300, 2, 100, 7],
+            ..NOTHING
+        };
+        let items = mixed(&known, 20, 1).expect("as many values as images");
+        assert_eq!(items.len(), 20);
+        let far = count(&items, |r| matches!(r, Reason::Anomalous { .. }));
+        let new = count(&items, |r| r == Reason::New);
+        let control = count(&items, |r| r == Reason::Control);
+        let diverse: Vec<usize> = items
+            .iter()
+            .filter(|(_, r)| *r == Reason::Diverse)
+            .map(|(image, _)| *image)
+            .collect();
+        assert!(
+            (6..=8).contains(&far) && (9..=10).contains(&new),
+            "{far} {new}"
+        );
+        assert_eq!((control, diverse[0]), (2, 300));
+    }
+
+    #[test]
+    fn drift_that_looks_regular_is_shown_for_its_novelty() {
+        // Image 9 is the least anomalous of all and the newest.
+        let (labels, far) = (vec![None; 100], ramp(100, 1));
+        let new: Vec<f64> = far.iter().map(|v| -(v - 0.09).abs()).collect();
+        let known = Known {
+            labels: &labels,
+            anomalies: &[&far],
+            novelties: &[&new],
+            ..NOTHING
+        };
+        let items = mixed(&known, 5, 1).expect("as many values as images");
+        assert!(items.contains(&(9, Reason::New)), "{items:?}");
+    }
+
+    #[test]
+    fn a_head_takes_over() {
+        let mut labels = vec![None; 300];
+        labels[5] = Some(true);
+        labels[6] = Some(false);
+        let (p, other, far) = (ramp(300, 7), ramp(300, 13), ramp(300, 17));
+        let alike: Vec<f32> = (0..300).map(|i| i as f32 / 300.0).collect();
+        let known = Known {
+            labels: &labels,
+            repeated: &[],
+            anomalies: &[&far],
+            novelties: &[&far],
+            heads: &[&p, &other],
+            diverse: &[1],
+            similarity: Some(&alike),
+        };
+        let items = mixed(&known, 66, 1).expect("as many values as images");
+        for (wanted, least) in [
+            (Reason::LikelyDrift { probability: 0.0 }, 15),
+            (Reason::CloseCall { probability: 0.0 }, 8),
+            (Reason::NeighbourOfDrift { similarity: 0.0 }, 8),
+            (
+                Reason::HeadsDisagree {
+                    first: 0.0,
+                    second: 0.0,
+                },
+                2,
+            ),
+            (Reason::Anomalous { place: 0.0 }, 4),
+            (Reason::New, 8),
+            (Reason::Control, 6),
+            (Reason::Repeat, 2),
+        ] {
+            let kind = std::mem::discriminant(&wanted);
+            let found = count(&items, |r| std::mem::discriminant(&r) == kind);
+            assert!(found >= least, "{wanted:?}: {found}");
+        }
+        assert_eq!(count(&items, |r| r == Reason::Diverse), 0);
+    }
+
+    #[test]
+    fn a_queue_of_one_built_after_every_label_shows_every_part() {
+        let mut labels = vec![None; 200];
+        let (far, new) = (ramp(200, 7), ramp(200, 11));
+        let (mut seen, mut repeated) = (Vec::new(), Vec::new());
+        for _ in 0..40 {
+            let known = Known {
+                labels: &labels,
+                repeated: &repeated,
+                anomalies: &[&far],
+                novelties: &[&new],
+                diverse: &[1, 2, 3, 4, 5, 6, 7],
+                ..NOTHING
+            };
+            let next = mixed(&known, 1, 1).expect("as many values as images")[0];
+            seen.push(next);
+            labels[next.0] = Some(false);
+            if next.1.is_blind() {
+                repeated.push(next.0);
+            }
+        }
+        assert!(count(&seen, |r| r == Reason::New) > 12);
+        assert!(count(&seen, |r| matches!(r, Reason::Anomalous { .. })) > 8);
+        assert!(count(&seen, |r| r == Reason::Diverse) >= 2);
+        assert!(count(&seen, |r| r == Reason::Control) >= 3);
+        assert_eq!(count(&seen, Reason::is_blind), 1);
+    }
+
+    #[test]
+    fn values_of_other_images_are_refused() {
+        let labels = [None; 3];
+        let known = Known {
+            labels: &labels,
+            heads: &[&[0.5; 2]],
+            ..NOTHING
+        };
+        let refused = mixed(&known, 1, 1).expect_err("too few").to_string();
+        assert!(refused.starts_with("2 values of the drift probability for 3 images"));
+        let known = Known {
+            labels: &labels,
+            diverse: &[3],
+            ..NOTHING
+        };
+        assert!(mixed(&known, 1, 1).is_err());
+    }
+
+    #[test]
+    fn with_nothing_known_the_order_is_random_and_complete() {
+        let labels = [None; 50];
+        let known = Known {
+            labels: &labels,
+            ..NOTHING
+        };
+        let items = mixed(&known, 80, 4).expect("nothing to refuse");
+        let images: Vec<usize> = items.iter().map(|(image, _)| *image).collect();
+        assert_eq!(images, control_order(50, 4));
+        assert!(mixed(&NOTHING, 5, 1).expect("nothing to refuse").is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn no_image_comes_twice_and_the_seed_decides(
+            images in prop::collection::vec((prop::option::of(prop::bool::ANY), -1.0..2.0_f64), 0..120),
+            wanted in 0_usize..150, head in prop::bool::ANY, seed in 0_u64..99,
+        ) {
+            let labels: Vec<Option<bool>> = images.iter().map(|(label, _)| *label).collect();
+            // Some are no numbers.
+            let scores: Vec<f64> = images.iter().map(|(_, s)| if *s < 1.5 { *s } else { f64::NAN }).collect();
+            let heads: &[&[f64]] = if head { &[&scores] } else { &[] };
+            let known = Known {
+                labels: &labels,
+                anomalies: &[&scores],
+                novelties: &[&scores],
+                heads,
+                ..NOTHING
+            };
+            let items = mixed(&known, wanted, seed).expect("as many values as images");
+            let distinct: BTreeSet<usize> = items.iter().map(|(image, _)| *image).collect();
+            prop_assert_eq!(distinct.len(), items.len());
+            for (image, reason) in &items {
+                prop_assert_eq!(labels[*image].is_some(), reason.is_blind());
+                prop_assert!(!reason.sentence().contains("NaN"));
+            }
+            let unlabelled = labels.iter().filter(|label| label.is_none()).count();
+            let fresh = count(&items, |r| !r.is_blind());
+            prop_assert!(items.len() == wanted || fresh == unlabelled);
+            prop_assert_eq!(&items, &mixed(&known, wanted, seed).expect("the same"));
+        }
+    }
+}
