@@ -131,13 +131,14 @@ fn files(run: &Path) -> Vec<(&'static str, Vec<u8>)> {
     let timeless = |line: &str| {
         let mut epoch: serde_json::Value = serde_json::from_str(line).unwrap();
         epoch["seconds"] = 0.into();
+        epoch["train_seconds"] = 0.into();
         epoch.to_string()
     };
     let metrics: Vec<String> = metrics.lines().map(timeless).collect();
     files.push(("metrics.jsonl", metrics.join("\n").into_bytes()));
     let text = fs::read_to_string(run.join("run.json")).unwrap();
     let mut summary: serde_json::Value = serde_json::from_str(&text).unwrap();
-    for key in ["seconds", "created"] {
+    for key in ["seconds", "created", "pace"] {
         summary[key] = 0.into();
     }
     files.push(("run.json", summary.to_string().into_bytes()));
@@ -218,8 +219,12 @@ fn a_killed_training_goes_on_to_the_same_files() {
 fn what_cannot_be_resumed_is_said_and_what_is_damaged_begins_anew() {
     let world = World::new();
     let whole = world.whole();
+    // As if its process had ended between the last two files.
+    fs::write(whole.join("started.json"), "{}").unwrap();
+    fs::write(whole.join("checkpoint.safetensors"), "large").unwrap();
     let finished = heard(resume(&whole), false);
     assert!(finished.contains("finished run"), "{finished}");
+    assert_same(&whole, &whole, "tidied");
     let nothing = heard(resume(&world.at("data")), false);
     assert!(
         nothing.contains("no training that could be resumed"),

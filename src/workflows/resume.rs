@@ -20,7 +20,7 @@ use crate::storage::{Digest, FolderLock, atomic_write, digest, hex, remove_half_
 use crate::training::{Checkpoint, Example, Plan, Progress, TrainError, TrainEvent};
 
 use super::{
-    RunSummary, TrainRequest, WorkflowError,
+    RunSummary, TrainRequest, WorkflowError, lane,
     run::{METRICS, PLAN, RUN, read_json, read_plan},
     train::{Material, Parts, Start, carry_out, metrics_line},
 };
@@ -111,6 +111,7 @@ impl Started {
 
     fn read(dir: &Path) -> Result<Self, WorkflowError> {
         if dir.join(RUN).is_file() {
+            tidy(dir);
             return Err(WorkflowError::RunFinished {
                 path: dir.to_owned(),
             });
@@ -227,21 +228,26 @@ fn name_of(dir: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// A run's folder while this process trains in it. No other does, and the lock goes with it.
+/// A run's folder while this process trains in it. No other does, and the lock goes with it. Where the drive has no
+/// locks, that is left to the user.
 pub(super) struct RunLock {
     path: PathBuf,
-    _lock: FolderLock,
+    _lock: Option<FolderLock>,
 }
 
 impl RunLock {
     pub fn take(dir: &Path) -> Result<Self, WorkflowError> {
         let path = dir.join(LOCK);
-        match FolderLock::take(&path)? {
-            Ok(lock) => Ok(Self { path, _lock: lock }),
-            Err(owner) => Err(WorkflowError::RunInUse {
+        match FolderLock::take(&path) {
+            Ok(Ok(lock)) => Ok(Self {
+                path,
+                _lock: Some(lock),
+            }),
+            Ok(Err(owner)) => Err(WorkflowError::RunInUse {
                 path: dir.to_owned(),
                 owner,
             }),
+            Err(_) => Ok(Self { path, _lock: None }),
         }
     }
 }
@@ -254,11 +260,17 @@ impl Drop for RunLock {
 }
 
 /// Removes what only an unfinished run has.
-pub(super) fn complete(dir: &Path) -> Result<(), WorkflowError> {
-    Checkpoint::remove(dir)?;
-    // Without the checkpoint it is a few hundred kilobytes that nobody reads.
+pub(super) fn complete(dir: &Path) {
+    // The run is there; what stays of its training only takes room.
+    drop(Checkpoint::remove(dir));
     drop(fs::remove_file(dir.join(STARTED)));
-    Ok(())
+}
+
+/// Does in the folder of a finished run what its process left undone if it was ended at the very last.
+fn tidy(dir: &Path) {
+    if dir.join(STARTED).is_file() && FolderLock::holder(&dir.join(LOCK)).is_none() {
+        complete(dir);
+    }
 }
 
 /// What becomes of a run's folder whose training ended without a model, and how the user is told: what was written
@@ -319,6 +331,7 @@ pub fn resume(
     let parts = started.parts(snapshot, &plan, &run)?;
     let material = Material::load(snapshot, &plan, parts, context)?;
     started.check(snapshot, &run, &|image| material.content(image).copied())?;
+    let _turn = lane::take(context)?;
     let from = checkpoint(dir, emit)?;
     write_metrics(dir, from.as_ref())?;
     let start = Start {

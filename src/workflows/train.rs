@@ -179,7 +179,7 @@ pub(super) fn carry_out(
             write_run(start, snapshot, &data, outcome)
         })
         .map_err(|error| given_up(dir, error))?;
-    complete(dir)?;
+    complete(dir);
     load_run(dir)
 }
 
