@@ -131,13 +131,14 @@ fn files(run: &Path) -> Vec<(&'static str, Vec<u8>)> {
     let timeless = |line: &str| {
         let mut epoch: serde_json::Value = serde_json::from_str(line).unwrap();
         epoch["seconds"] = 0.into();
+        epoch["train_seconds"] = 0.into();
         epoch.to_string()
     };
     let metrics: Vec<String> = metrics.lines().map(timeless).collect();
     files.push(("metrics.jsonl", metrics.join("\n").into_bytes()));
     let text = fs::read_to_string(run.join("run.json")).unwrap();
     let mut summary: serde_json::Value = serde_json::from_str(&text).unwrap();
-    for key in ["seconds", "created"] {
+    for key in ["seconds", "created", "pace"] {
         summary[key] = 0.into();
     }
     files.push(("run.json", summary.to_string().into_bytes()));

@@ -151,7 +151,7 @@ impl Outcome {
 
 fn line(epoch: &EpochMetrics) -> String {
     let mut epoch = epoch.clone();
-    epoch.seconds = 0.0;
+    (epoch.seconds, epoch.train_seconds) = (0.0, 0.0);
     serde_json::to_string(&epoch).unwrap()
 }
 

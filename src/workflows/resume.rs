@@ -20,7 +20,7 @@ use crate::storage::{Digest, FolderLock, atomic_write, digest, hex, remove_half_
 use crate::training::{Checkpoint, Example, Plan, Progress, TrainError, TrainEvent};
 
 use super::{
-    RunSummary, TrainRequest, WorkflowError,
+    RunSummary, TrainRequest, WorkflowError, lane,
     run::{METRICS, PLAN, RUN, read_json, read_plan},
     train::{Material, Parts, Start, carry_out, metrics_line},
 };
@@ -331,6 +331,7 @@ pub fn resume(
     let parts = started.parts(snapshot, &plan, &run)?;
     let material = Material::load(snapshot, &plan, parts, context)?;
     started.check(snapshot, &run, &|image| material.content(image).copied())?;
+    let _turn = lane::take(context)?;
     let from = checkpoint(dir, emit)?;
     write_metrics(dir, from.as_ref())?;
     let start = Start {

@@ -61,8 +61,6 @@ impl App {
             self.toasts.add(Level::Info, text);
             return;
         }
-        // What is being timed now would be timed beside a training.
-        w.trial_job.stop(StopReason::Cancelled);
         let request = TrainRequest {
             plan: plan.clone(),
             out: None,
@@ -108,6 +106,8 @@ impl App {
             return;
         };
         let title = format!("training {}", plan.model);
+        // What is being timed now would be timed beside a training.
+        w.trial_job.stop(StopReason::Cancelled);
         w.train.begin(plan);
         let snapshot = w.snapshot();
         let outcome = w.train_job.start(
