@@ -7,6 +7,7 @@ mod build;
 mod cnn;
 mod efficientnet;
 mod fast;
+mod fused;
 mod inception;
 mod inference;
 mod init;
