@@ -85,9 +85,6 @@ impl Started {
                     .map_or_else(String::new, hex),
             })
         });
-        let hand: Vec<String> = (snapshot.hand.iter())
-            .map(|label| format!("{label:?}"))
-            .collect();
         Self {
             format_version: FORMAT_VERSION,
             created: created.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
@@ -96,7 +93,7 @@ impl Started {
             threads: request.threads,
             plan_digest: plan_digest(&request.plan),
             data_digest: manifest.digest(),
-            labels_digest: hex(&digest(hand.join("\n").as_bytes())),
+            labels_digest: labels_digest(snapshot),
             labels: labels_of(snapshot),
             warnings: material.warnings.clone(),
             images: images.collect(),
@@ -213,6 +210,14 @@ fn refuse_changed(run: &str, changed: &[&str]) -> Result<(), WorkflowError> {
 
 fn plan_digest(plan: &Plan) -> String {
     hex(&digest(plan.to_toml().as_bytes()))
+}
+
+/// Tells whether labels were given by hand since.
+pub(super) fn labels_digest(snapshot: &Snapshot) -> String {
+    let hand: Vec<String> = (snapshot.hand.iter())
+        .map(|label| format!("{label:?}"))
+        .collect();
+    hex(&digest(hand.join("\n").as_bytes()))
 }
 
 /// Words of the regular classes, in order.

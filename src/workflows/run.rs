@@ -16,7 +16,7 @@ use crate::project::{MARKER, Snapshot};
 use crate::storage::StorageError;
 use crate::training::{Pace, Plan};
 
-use super::WorkflowError;
+use super::{WorkflowError, resume::labels_digest};
 
 pub(super) const PLAN: &str = "plan.toml";
 pub(super) const METRICS: &str = "metrics.jsonl";
@@ -138,6 +138,21 @@ pub fn runs(snapshot: &Snapshot) -> Vec<RunSummary> {
         .collect();
     runs.sort_by(|a, b| (&b.created, &b.name).cmp(&(&a.created, &a.name)));
     runs
+}
+
+/// The newest finished run of this plan on the images and labels there are now, by this version of the program:
+/// training again would give it again.
+pub(super) fn trained_already(snapshot: &Snapshot, plan: &Plan) -> Option<RunSummary> {
+    let data = snapshot.manifest.digest();
+    let labels = labels_digest(snapshot);
+    runs(snapshot).into_iter().find(|run| {
+        run.plan == *plan
+            && read_json::<RunFile>(&run.dir, RUN).is_ok_and(|file| {
+                file.data_digest == data
+                    && file.labels_digest == labels
+                    && file.program_version == env!("CARGO_PKG_VERSION")
+            })
+    })
 }
 
 /// How long images took in finished runs of the project that ran on `machine`, the newest run first.

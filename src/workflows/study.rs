@@ -1,4 +1,5 @@
-//! The study's whole table: every preset trained on one project, with the same split.
+//! The study's whole table: every preset trained on one project, with the same split. It takes hours, so that it
+//! goes on where it was stopped: rows that are there are not trained again.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +7,10 @@ use crate::jobs::JobContext;
 use crate::project::Snapshot;
 use crate::training::{Plan, TrainEvent, preset, preset_names};
 
-use super::{RunSummary, TrainRequest, WorkflowError, train};
+use super::{
+    RunSummary, TrainRequest, WorkflowError, resume::resume, resume::unfinished,
+    run::trained_already, train,
+};
 
 /// What to train of the table.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +67,8 @@ fn weights_in(folder: &Path, model: &str) -> Option<String> {
     file.is_file().then(|| file.display().to_string())
 }
 
-/// Trains the rows one after another. `row` gets each as it ends, with why where it brought no model; a
+/// Trains the rows one after another; a row that was trained already is taken as it is, one whose training was
+/// interrupted goes on. `row` gets each as it ends, with why where it brought no model; a
 /// row that fails does not keep the others from being trained.
 ///
 /// # Errors
@@ -77,12 +82,7 @@ pub fn study(
 ) -> Result<Vec<(String, RunSummary)>, WorkflowError> {
     let mut runs = Vec::new();
     for (name, plan) in study_plans(request)? {
-        let request = TrainRequest {
-            plan,
-            out: None,
-            threads: request.threads,
-        };
-        match train(snapshot, &request, context, emit) {
+        match one(snapshot, plan, request.threads, context, emit) {
             Ok(run) => {
                 row(&name, Ok(&run));
                 runs.push((name, run));
@@ -94,9 +94,75 @@ pub fn study(
     Ok(runs)
 }
 
+fn one(
+    snapshot: &Snapshot,
+    plan: Plan,
+    threads: Option<usize>,
+    context: &JobContext,
+    emit: &mut dyn FnMut(TrainEvent),
+) -> Result<RunSummary, WorkflowError> {
+    if let Some(run) = trained_already(snapshot, &plan) {
+        emit(TrainEvent::Note(format!(
+            "trained already: {}",
+            run.dir.display()
+        )));
+        return Ok(run);
+    }
+    let mut interrupted = unfinished(snapshot).into_iter();
+    if let Some(run) = interrupted.find(|run| run.plan == plan) {
+        emit(TrainEvent::Note(format!(
+            "going on with {}",
+            run.dir.display()
+        )));
+        match resume(snapshot, &run.dir, context, emit) {
+            // Images or classes are others now: it has to begin anew.
+            Err(WorkflowError::DataChanged { .. } | WorkflowError::OtherClasses { .. }) => {}
+            result => return result,
+        }
+    }
+    let request = TrainRequest {
+        plan,
+        out: None,
+        threads,
+    };
+    train(snapshot, &request, context, emit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{ClassId, Label};
+    use crate::workflows::testing;
+
+    #[test]
+    fn a_row_that_is_there_is_not_trained_again_until_the_labels_change() {
+        let (_folder, project) = testing::project(30);
+        let request = StudyRequest {
+            presets: vec!["cnn03".into()],
+            size: Some(32),
+            epochs: Some(1),
+            threads: Some(1),
+            ..StudyRequest::default()
+        };
+        let play = |snapshot: &Snapshot| {
+            let mut epochs = 0;
+            let context = JobContext::detached();
+            let mut count =
+                |event| epochs += usize::from(matches!(event, TrainEvent::Epoch { .. }));
+            let rows = study(snapshot, &request, &context, &mut count, &mut |_, row| {
+                assert!(row.is_ok(), "{row:?}");
+            });
+            (rows.expect("a table")[0].1.name.clone(), epochs)
+        };
+        let mut snapshot = project.snapshot();
+        let (first, trained) = play(&snapshot);
+        assert_eq!(trained, 1);
+        assert_eq!(play(&snapshot), (first.clone(), 0));
+        std::sync::Arc::make_mut(&mut snapshot.hand)[0] = Some(Label::Class(ClassId::from(1)));
+        let (other, trained) = play(&snapshot);
+        assert_eq!(trained, 1);
+        assert_ne!(other, first);
+    }
 
     #[test]
     fn the_table_is_every_preset_with_the_weights_there_are() {

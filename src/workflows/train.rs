@@ -108,11 +108,16 @@ pub fn train(
     let parts = Parts::of(snapshot, plan)?;
     let material = Material::load(snapshot, plan, parts, context)?;
     let created = jiff::Zoned::now();
+    let _turn = lane::take(context)?;
     let dir = request.out.clone().unwrap_or_else(|| {
         let name = format!("{}-{}", created.strftime("%Y-%m-%d-%H%M%S"), plan.model);
-        snapshot.runs().join(name)
+        // Small ones may begin within the same second.
+        let names = (2..).map(|n| format!("{name}-{n}"));
+        let mut dirs = std::iter::once(name.clone())
+            .chain(names)
+            .map(|name| snapshot.runs().join(name));
+        dirs.find(|dir| check_unused(dir).is_ok()).expect("endless")
     });
-    let _turn = lane::take(context)?;
     new_run_dir(&dir)?;
     let _lock = RunLock::take(&dir)?;
     let started = Started::new(snapshot, request, &material, &created);
