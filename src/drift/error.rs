@@ -161,6 +161,14 @@ pub enum DriftError {
         /// The largest that makes sense.
         most: usize,
     },
+    /// Places that make no square.
+    #[error(
+        "{positions} places make no square picture, so none can be compared with what stands there in other images: choose another model"
+    )]
+    NotSquare {
+        /// Places of an image.
+        positions: usize,
+    },
     /// A score that says nothing.
     #[error(
         "all {rows} regular images have the same score, {score}: it cannot tell images apart; choose another score or another model"

@@ -10,6 +10,7 @@
 //! | [`Vim`] | embeddings with a classifier | off the directions that regular images vary in |
 //! | [`Energy`], [`MaxSoftmax`] | logits | no class fits, or more than one does |
 //! | [`PatchCore`], [`Padim`] | local features | an odd spot |
+//! | [`Spade`] | local features | not as in similar images, at the same place |
 //! | [`PoolDensity`], [`PoolContrast`] | embeddings of regular and incoming images | new, wherever it lies |
 //!
 //! An embedding is L2-normalised and projected once ([`Projection`]); once drift is labelled, a
@@ -41,6 +42,7 @@ mod principal;
 mod projection;
 mod scorer;
 mod space;
+mod spade;
 mod speed;
 mod standardizer;
 mod vim;
@@ -67,6 +69,7 @@ pub use pool_density::PoolDensity;
 pub use projection::Projection;
 pub use scorer::Scorer;
 pub use space::{DriftSpace, Fitted, Images, LocalSource, NamedScores, SpaceRows};
+pub use spade::{Spade, SpadeScore};
 pub use speed::{Timing, time_scores};
 pub use standardizer::Standardizer;
 pub use vim::Vim;

@@ -1,12 +1,12 @@
-//! What a drift head reads of an image: a few directions of its embedding, what its oddest spot looks like,
-//! and how it scores.
+//! What a drift head reads of an image: a few directions of its embedding, what its places are like on average,
+//! what its oddest spot looks like, and how it scores.
 
 use super::folds::{Folds, out_of_fold};
-use super::linalg::dot;
+use super::linalg::{dot, normalised};
 use super::{
     Calibration, DriftError, EmbeddingView, LocalShape, LogisticOptions, LogisticRegression,
     Mahalanobis, NearestNeighbours, PatchCore, PatchCoreBuilder, PatchCoreOptions, PoolDensity,
-    Projection, RelativeMahalanobis, Scorer,
+    Projection, RelativeMahalanobis, Scorer, Spade, SpadeScore,
 };
 use crate::domain::ClassId;
 
@@ -16,6 +16,12 @@ const CROWD: usize = 10;
 const FOLDS: usize = 5;
 /// Principal components of the oddest spot's descriptor.
 const SPOT_COMPONENTS: usize = 16;
+/// Principal components of mean and spread of the local features.
+const STYLE_COMPONENTS: usize = 32;
+/// Similar images that every place is compared with, and regular images that they are chosen from. Settled on
+/// another made set than the one that docs/BENCHMARKS.md tells of.
+const SIMILAR: usize = 40;
+const REFERENCES: usize = 1_000;
 /// Scores count from here to here, in robust standard deviations of regular images: one score that flies off
 /// does not drown the others.
 const LIMITS: (f64, f64) = (-3.0, 6.0);
@@ -68,14 +74,48 @@ pub struct DriftSpace {
     nearest: Option<(NearestNeighbours, Calibration)>,
     density: Option<(PoolDensity, Calibration)>,
     spots: Option<Spots>,
+    places: Option<Places>,
+    style: Option<Directions>,
+}
+
+/// The directions in which regular images vary, and the one scale of them all.
+struct Directions {
+    projection: Projection,
+    scale: f32,
+}
+
+impl Directions {
+    fn fit(rows: EmbeddingView<'_>, components: usize) -> Result<Self, DriftError> {
+        let projection = Projection::fit(rows, components, SEED)?;
+        let scale = spread(&projection.project_all(rows)?, projection.components());
+        Ok(Self { projection, scale })
+    }
+
+    fn components(&self) -> usize {
+        self.projection.components()
+    }
+
+    fn project(&self, rows: &[f32], dim: usize) -> Result<Vec<f32>, DriftError> {
+        let mut projected = self
+            .projection
+            .project_all(EmbeddingView::new(rows, dim)?)?;
+        projected.iter_mut().for_each(|v| *v /= self.scale);
+        Ok(projected)
+    }
+}
+
+/// The part that compares each place with the same place of similar images.
+struct Places {
+    spade: Spade,
+    mean: Calibration,
+    spot: Calibration,
 }
 
 /// The part that looks at local features.
 struct Spots {
     core: PatchCore,
     calibration: Calibration,
-    projection: Projection,
-    scale: f32,
+    directions: Directions,
 }
 
 /// The numbers of the images of one set.
@@ -175,6 +215,26 @@ impl DriftSpace {
             },
             None => None,
         };
+        let places = match train.local {
+            Some(local) => Places::fit(local, rows.len())?,
+            None => None,
+        };
+        let places = places.map(|(places, scores)| {
+            train_scores.extend(named(&scores));
+            places
+        });
+        let styles = train.local.map(|local| styles(local, rows.len()));
+        let style = match (&styles, train.local) {
+            (Some(styles), Some(local)) => {
+                let rows = EmbeddingView::new(styles, 2 * local.shape().channels)?;
+                match Directions::fit(rows, STYLE_COMPONENTS) {
+                    Ok(style) => Some(style),
+                    Err(DriftError::NoVariation) => None,
+                    Err(error) => return Err(error),
+                }
+            }
+            _ => None,
+        };
         let scale = spread(&projected, dim);
         let (spots, descriptors) = spots.unzip();
         let space = Self {
@@ -185,8 +245,15 @@ impl DriftSpace {
             nearest,
             density,
             spots,
+            places,
+            style,
         };
-        let train = space.rows(&projected, descriptors.as_deref(), train_scores)?;
+        let train = space.rows(
+            &projected,
+            descriptors.as_deref(),
+            styles.as_deref(),
+            train_scores,
+        )?;
         let pool = match pool {
             Some(pool) => {
                 let own = space
@@ -203,12 +270,21 @@ impl DriftSpace {
     /// Numbers of a row.
     #[must_use]
     pub fn dim(&self) -> usize {
-        let spots = self.spots.as_ref().map_or(0, |s| s.projection.components());
-        let scores = [MAHALANOBIS, RELATIVE, NEAREST, Self::DENSITY, PATCHES];
+        let spots = self.spots.as_ref().map_or(0, |s| s.directions.components());
+        let style = self.style.as_ref().map_or(0, Directions::components);
+        let scores = [
+            MAHALANOBIS,
+            RELATIVE,
+            NEAREST,
+            Self::DENSITY,
+            PATCHES,
+            PLACES,
+            PLACE,
+        ];
         let kept = scores
             .iter()
             .filter(|name| self.calibration(name).is_some());
-        self.projection.components() + spots + kept.count()
+        self.projection.components() + spots + style + kept.count()
     }
 
     /// The principal components of the embedding, of which every row of [`SpaceRows::features`] begins with
@@ -258,7 +334,12 @@ impl DriftSpace {
             (None, _) => None,
             (Some(_), None) => return Err(DriftError::NoEmbeddings),
         };
-        self.rows(projected, descriptors.as_deref(), scores)
+        if let (Some(places), Some(local)) = (&self.places, local) {
+            let found = scores_of(&places.spade, local, rows.len(), |_| None)?;
+            scores.extend(named(&found));
+        }
+        let styles = local.map(|local| styles(local, rows.len()));
+        self.rows(projected, descriptors.as_deref(), styles.as_deref(), scores)
     }
 
     /// Puts the numbers of each image together.
@@ -266,6 +347,7 @@ impl DriftSpace {
         &self,
         projected: &[f32],
         descriptors: Option<&[f32]>,
+        styles: Option<&[f32]>,
         raw: Vec<(&'static str, Vec<f64>)>,
     ) -> Result<SpaceRows, DriftError> {
         let scores: Vec<NamedScores> = raw
@@ -277,19 +359,20 @@ impl DriftSpace {
             })
             .collect();
         let wide = self.projection.components();
-        let spots = match (&self.spots, descriptors) {
-            (Some(spots), Some(descriptors)) => {
-                let rows = EmbeddingView::new(descriptors, spots.core.patch_dim())?;
-                let rows = spots.projection.project_all(rows)?;
-                Some((rows, spots.projection.components(), spots.scale))
-            }
-            _ => None,
-        };
+        let mut parts = Vec::new();
+        if let (Some(spots), Some(rows)) = (&self.spots, descriptors) {
+            let rows = spots.directions.project(rows, spots.core.patch_dim())?;
+            parts.push((rows, spots.directions.components()));
+        }
+        if let (Some(style), Some(rows)) = (&self.style, styles) {
+            let dim = rows.len() / (projected.len() / wide);
+            parts.push((style.project(rows, dim)?, style.components()));
+        }
         let mut features = Vec::with_capacity(projected.len() / wide * self.dim());
         for (at, row) in projected.chunks_exact(wide).enumerate() {
             features.extend(row.iter().map(|v| v / self.scale));
-            if let Some((rows, width, scale)) = &spots {
-                features.extend(rows[at * width..][..*width].iter().map(|v| v / scale));
+            for (rows, width) in &parts {
+                features.extend_from_slice(&rows[at * width..][..*width]);
             }
             for score in &scores {
                 let z = score.values[at].clamp(LIMITS.0, LIMITS.1);
@@ -310,6 +393,8 @@ impl DriftSpace {
             RELATIVE => self.relative.as_ref().map(|(_, c)| c),
             NEAREST => self.nearest.as_ref().map(|(_, c)| c),
             PATCHES => self.spots.as_ref().map(|spots| &spots.calibration),
+            PLACES => self.places.as_ref().map(|places| &places.mean),
+            PLACE => self.places.as_ref().map(|places| &places.spot),
             _ => self.density.as_ref().map(|(_, c)| c),
         }
     }
@@ -333,6 +418,63 @@ const MAHALANOBIS: &str = "mahalanobis++";
 const RELATIVE: &str = "relative mahalanobis++";
 const NEAREST: &str = "knn";
 const PATCHES: &str = "patchcore";
+const PLACES: &str = "spade";
+const PLACE: &str = "spade, oddest places";
+
+/// The two scores that [`Spade`] gives an image, by name.
+fn named(scores: &[SpadeScore]) -> [(&'static str, Vec<f64>); 2] {
+    [
+        (PLACES, scores.iter().map(|s| s.mean).collect()),
+        (PLACE, scores.iter().map(|s| s.spot).collect()),
+    ]
+}
+
+impl Places {
+    /// Remembers some of the images, and scores all of them, each without itself. None where the places of an
+    /// image make no square, or all images are alike.
+    fn fit(
+        local: &dyn LocalSource,
+        images: usize,
+    ) -> Result<Option<(Self, Vec<SpadeScore>)>, DriftError> {
+        let most = REFERENCES.min(Spade::capacity(local.shape())).max(1);
+        let every = images.div_ceil(most);
+        let remembered = images.div_ceil(every);
+        if remembered < 2 {
+            return Ok(None);
+        }
+        let references = (0..remembered).map(|i| local.image(i * every));
+        let spade = match Spade::fit(local.shape(), SIMILAR.min(remembered - 1), references) {
+            Ok(spade) => spade,
+            Err(DriftError::NotSquare { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let own = |row: usize| row.is_multiple_of(every).then_some(row / every);
+        let scores = scores_of(&spade, local, images, own)?;
+        let calibration =
+            |of: fn(&SpadeScore) -> f64| match Calibration::new(scores.iter().map(of).collect()) {
+                Ok(calibration) => Ok(Some(calibration)),
+                Err(DriftError::ConstantScore { .. }) => Ok(None),
+                Err(error) => Err(error),
+            };
+        let (Some(mean), Some(spot)) = (calibration(|s| s.mean)?, calibration(|s| s.spot)?) else {
+            return Ok(None);
+        };
+        Ok(Some((Self { spade, mean, spot }, scores)))
+    }
+}
+
+fn scores_of(
+    spade: &Spade,
+    local: &dyn LocalSource,
+    images: usize,
+    own: impl Fn(usize) -> Option<usize> + Sync,
+) -> Result<Vec<SpadeScore>, DriftError> {
+    use rayon::prelude::*;
+    (0..images)
+        .into_par_iter()
+        .map(|row| spade.score(&local.image(row), own(row)))
+        .collect()
+}
 
 impl Spots {
     /// Chooses the bank from two thirds of the images and calibrates on the rest. Also returns score and
@@ -358,13 +500,11 @@ impl Spots {
         let held_out = folds.held_out(0).iter().map(|row| scores[*row]).collect();
         let calibration = Calibration::new(held_out)?;
         let rows = EmbeddingView::new(&descriptors, core.patch_dim())?;
-        let projection = Projection::fit(rows, SPOT_COMPONENTS, SEED)?;
-        let scale = spread(&projection.project_all(rows)?, projection.components());
+        let directions = Directions::fit(rows, SPOT_COMPONENTS)?;
         let spots = Self {
             core,
             calibration,
-            projection,
-            scale,
+            directions,
         };
         Ok((spots, scores, descriptors))
     }
@@ -394,6 +534,36 @@ fn reports(
     let scores = reports.iter().map(|(score, _)| *score).collect();
     let descriptors = reports.into_iter().flat_map(|(_, spot)| spot).collect();
     Ok((scores, descriptors))
+}
+
+/// Mean and standard deviation over the places of each image, each as a vector of length 1, row by row: what an
+/// image is made of, wherever it lies. Blur, exposure and dust show here more than in an embedding, which is
+/// trained to overlook them.
+fn styles(local: &dyn LocalSource, images: usize) -> Vec<f32> {
+    use rayon::prelude::*;
+    let channels = local.shape().channels;
+    let style = |row: usize| {
+        let image = local.image(row);
+        let n = (image.len() / channels) as f32;
+        let mut mean = vec![0.0; channels];
+        let mut squares = vec![0.0; channels];
+        for place in image.chunks_exact(channels) {
+            for ((mean, squares), v) in mean.iter_mut().zip(&mut squares).zip(place) {
+                *mean += v / n;
+                *squares += v * v / n;
+            }
+        }
+        let deviation = mean
+            .iter()
+            .zip(&squares)
+            .map(|(m, s)| (s - m * m).max(0.0).sqrt());
+        let deviation = normalised(&deviation.collect::<Vec<f32>>(), channels);
+        let mut style = normalised(&mean, channels);
+        style.extend(deviation);
+        style
+    };
+    let styles: Vec<Vec<f32>> = (0..images).into_par_iter().map(style).collect();
+    styles.concat()
 }
 
 /// A score fitted on all rows, with its calibration.

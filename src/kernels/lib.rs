@@ -16,7 +16,7 @@ mod threads;
 pub use adam::{Adam, adam};
 pub use conv::{Conv, Layout};
 pub use dense::Dense;
-pub use products::products;
+pub use products::{nearby, products};
 
 /// The widest instructions this processor has.
 #[cfg(not(test))]

@@ -61,6 +61,84 @@ impl WithSimd for Products<'_> {
     }
 }
 
+/// For each place of a picture of `side * side` places with `depth` values each, the largest product with one of
+/// the places up to `reach` rows and columns away in `reference`, if larger than what `best` holds.
+///
+/// # Panics
+/// When a slice does not fit the shape.
+pub fn nearby(
+    picture: &[f32],
+    reference: &[f32],
+    side: usize,
+    depth: usize,
+    reach: usize,
+    best: &mut [f32],
+) {
+    let places = side * side;
+    assert!(depth > 0, "places hold something");
+    assert_eq!(picture.len(), places * depth, "a picture of that size");
+    assert_eq!(reference.len(), places * depth, "a reference of that size");
+    assert_eq!(best.len(), places, "a value for each place");
+    if places > 0 {
+        arch().dispatch(Nearby {
+            picture,
+            reference,
+            side,
+            depth,
+            reach,
+            best,
+        });
+    }
+}
+
+struct Nearby<'a> {
+    picture: &'a [f32],
+    reference: &'a [f32],
+    side: usize,
+    depth: usize,
+    reach: usize,
+    best: &'a mut [f32],
+}
+
+impl WithSimd for Nearby<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self {
+            picture,
+            reference,
+            side,
+            depth,
+            reach,
+            best,
+        } = self;
+        let around = |at: usize| at.saturating_sub(reach)..(at + reach + 1).min(side);
+        for y in 0..side {
+            for x in 0..side {
+                let at = y * side + x;
+                let place = &picture[at * depth..][..depth];
+                let columns = around(x);
+                let mut highest = best[at];
+                for row in around(y) {
+                    let places =
+                        &reference[(row * side + columns.start) * depth..][..columns.len() * depth];
+                    let threes = places.chunks_exact(3 * depth);
+                    for one in threes.remainder().chunks_exact(depth) {
+                        let [[product]] = tile::<S, 1, 1>(simd, place, one, depth);
+                        highest = highest.max(product);
+                    }
+                    for three in threes {
+                        let [products] = tile::<S, 1, 3>(simd, place, three, depth);
+                        highest = products.iter().fold(highest, |a, b| a.max(*b));
+                    }
+                }
+                best[at] = highest;
+            }
+        }
+    }
+}
+
 /// All rows of `a` with `B` rows of `b`; rows of `out` lie `n` apart.
 #[inline(always)]
 fn stripe<S: Simd, const B: usize>(
@@ -151,6 +229,34 @@ mod tests {
                 let mut out = vec![f32::NAN; m * n];
                 products(&a, &b, depth, &mut out);
                 assert!(n == 0 || wrong(&out, &expected) < 1e-5);
+            });
+        }
+    }
+
+    #[test]
+    fn the_best_place_nearby_is_that_of_the_definition() {
+        for (side, depth, reach) in [(1, 3, 1), (5, 19, 1), (6, 8, 2), (4, 5, 0)] {
+            let n = side * side;
+            let (a, b) = (noise(n * depth, 5), noise(n * depth, 6));
+            let at = |y: usize, x: usize| y * side + x;
+            let mut expected = Vec::new();
+            for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (y, x))) {
+                let mut highest = 0.01_f64;
+                for (v, u) in (0..side).flat_map(|v| (0..side).map(move |u| (v, u))) {
+                    if y.abs_diff(v) <= reach && x.abs_diff(u) <= reach {
+                        let pairs = a[at(y, x) * depth..].iter().zip(&b[at(v, u) * depth..]);
+                        let product = pairs
+                            .take(depth)
+                            .map(|(x, y)| f64::from(*x) * f64::from(*y));
+                        highest = highest.max(product.sum());
+                    }
+                }
+                expected.push(highest);
+            }
+            everywhere(|| {
+                let mut best = vec![0.01; n];
+                nearby(&a, &b, side, depth, reach, &mut best);
+                assert!(wrong(&best, &expected) < 1e-5);
             });
         }
     }

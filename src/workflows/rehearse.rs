@@ -58,6 +58,8 @@ pub struct Rehearsal {
     pub rest_ap: f64,
     /// Share of the drift that was labelled, or is called drift at 0.5.
     pub caught: f64,
+    /// Files of the drift that was neither labelled nor is called drift at 0.5.
+    pub missed: Vec<String>,
     /// PWA of the cheapest answers, hand labels not used as answers.
     pub pwa: f64,
     /// PWA with hand labels as answers.
@@ -168,6 +170,10 @@ pub fn rehearse(
         } else {
             of_rest.average_precision()?
         },
+        missed: (rest.iter())
+            .filter(|id| is_drift(id) && probability[id] < THRESHOLD)
+            .map(|id| snapshot.manifest.get(*id).key.clone())
+            .collect(),
         caught: (found as f64 + at.true_positives as f64) / (drift as f64).max(1.0),
         pwa: answers.pwa(by_cost)?,
         pwa_with_hand_labels: answers.pwa(with_hand)?,

@@ -51,6 +51,8 @@ pub(super) struct Oddity {
     pub framing: Option<Framing>,
     pub torn: Option<Torn>,
     foreign: Vec<Foreign>,
+    /// Whether it is debris, and slight.
+    debris: Option<bool>,
     /// Shift in base pixels and share of 256 of a second exposure.
     ghost: Option<(f32, f32, u32)>,
     /// Blur radius in base pixels, and whether it is a smear along rows.
@@ -111,6 +113,7 @@ pub(super) fn roll(kind: DriftKind, dice: &mut Dice) -> Oddity {
         framing: None,
         torn: None,
         foreign: Vec::new(),
+        debris: None,
         ghost: None,
         blur: None,
         gain: 1.0,
@@ -118,8 +121,8 @@ pub(super) fn roll(kind: DriftKind, dice: &mut Dice) -> Oddity {
     match kind {
         DriftKind::TornRibbon => oddity.torn = Some(roll_torn(dice, slight)),
         DriftKind::Debris => {
-            let count = if slight { 1 } else { 1 + dice.index(4) };
-            oddity.foreign = (0..count).map(|_| roll_debris(dice, slight)).collect();
+            oddity.debris = Some(slight);
+            oddity.foreign = roll_all_debris(dice, slight);
         }
         DriftKind::Dust => oddity.foreign.push(Foreign::Spots {
             count: if slight {
@@ -326,8 +329,40 @@ pub(super) fn draw_torn(canvas: &mut Canvas, view: &View, layout: &Layout, torn:
     }
 }
 
-/// Draws lumps, fibres and spots.
-pub(super) fn draw_foreign(canvas: &mut Canvas, view: &View, oddity: &Oddity) {
+/// Share of the picture that debris has to change, and by how many grey levels: drift is what somebody saw.
+const SEEN_SHARE: f64 = 0.001;
+const SEEN_LEVELS: u8 = 60;
+
+/// Draws lumps, fibres and spots. Debris that fell beside the frame, or lies dark on dark, falls anew.
+pub(super) fn draw_foreign(canvas: &mut Canvas, view: &View, oddity: &mut Oddity, dice: &mut Dice) {
+    let clean = canvas.pixels.clone();
+    draw(canvas, view, oddity);
+    let Some(slight) = oddity.debris else {
+        return;
+    };
+    let is_seen = |canvas: &Canvas| {
+        let pairs = clean.iter().zip(&canvas.pixels);
+        let changed = pairs
+            .filter(|(a, b)| a.abs_diff(**b) >= SEEN_LEVELS)
+            .count();
+        changed as f64 >= SEEN_SHARE * clean.len() as f64
+    };
+    for _ in 0..100 {
+        if is_seen(canvas) {
+            break;
+        }
+        canvas.pixels.copy_from_slice(&clean);
+        oddity.foreign = roll_all_debris(dice, slight);
+        draw(canvas, view, oddity);
+    }
+}
+
+fn roll_all_debris(dice: &mut Dice, slight: bool) -> Vec<Foreign> {
+    let count = if slight { 1 } else { 1 + dice.index(4) };
+    (0..count).map(|_| roll_debris(dice, slight)).collect()
+}
+
+fn draw(canvas: &mut Canvas, view: &View, oddity: &Oddity) {
     for foreign in &oddity.foreign {
         match foreign {
             Foreign::Lump {

@@ -92,8 +92,8 @@ pub(super) fn draw(subject: &Subject, dice: &mut Dice) -> Canvas {
         drift::draw_torn(&mut canvas, &view, layout, torn);
     }
     specks(&mut canvas, &view, dice, seed);
-    if let Some(oddity) = &oddity {
-        drift::draw_foreign(&mut canvas, &view, oddity);
+    if let Some(oddity) = &mut oddity {
+        drift::draw_foreign(&mut canvas, &view, oddity, dice);
     }
     if let Some(oddity) = &oddity {
         drift::expose_twice(&mut canvas, &view, oddity, background);
