@@ -199,7 +199,8 @@ impl Embedder {
 fn suffix(precision: Precision) -> &'static str {
     match precision {
         Precision::Full => "",
-        Precision::BFloat16 => "-bf16",
+        // Counted up when what is rounded, and how, changes.
+        Precision::BFloat16 => "-bf16-2",
     }
 }
 

@@ -287,7 +287,7 @@ impl Known<'_> {
             }
         };
         let (anomalous, new) = if head.is_some() {
-            (1.0, 2.0)
+            (1.0, 0.75)
         } else {
             (4.0, 6.0)
         };
@@ -309,7 +309,7 @@ impl Known<'_> {
             let reason = |image: usize| Reason::NeighbourOfDrift {
                 similarity: similarity[image],
             };
-            add(1.5, with_reason(top, reason));
+            add(0.75, with_reason(top, reason));
         }
         let Some(head) = head else {
             let diverse = self.diverse.iter().rev().copied();
