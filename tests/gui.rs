@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use driftscope::app::App;
 use driftscope::app::command::{Action, Command, View};
 use driftscope::domain::{ClassId, ImageId, Label};
+use driftscope::queue::Strategy;
 use driftscope::training::Plan;
 use egui::{Key, Modifiers};
 use egui_kittest::Harness;
@@ -273,6 +274,55 @@ fn a_training_outlives_its_window() {
     let run = &window.app().runs().unwrap().all()[0];
     assert_eq!(run.dir, found[0].dir);
     assert!(run.epochs >= before + 3, "{}", run.epochs);
+}
+
+#[test]
+fn the_queue_that_finds_drift_goes_on_with_what_labels_taught() {
+    let mut window = Window::new();
+    let plan = Plan {
+        size: 32,
+        epochs: 2,
+        ..Plan::default()
+    };
+    let train = Command::StartTraining(Box::new(plan));
+    window.app().commands().send(train);
+    window.until("the run", |app| app.runs().unwrap().all().len() == 1);
+    window.settle();
+    let queue = Command::SetQueue(Strategy::FindDrift);
+    window.app().commands().send(queue);
+    window.until("a queue", |app| !app.walk().unwrap().images().is_empty());
+    window.settle();
+    assert_eq!(window.app().view(), View::Label);
+    let walk = window.app().walk().unwrap();
+    let before = walk.images().to_vec();
+    assert!(walk.why(before[0]).is_some(), "it says why");
+    assert!(window.shows("queue: find drift"));
+
+    // Drift mode; the first image is drift, the others are not.
+    window.press(Key::M);
+    window.press(Key::Num1);
+    for _ in 0..3 {
+        window.press(Key::Num0);
+    }
+    assert_eq!(window.current(), Some(before[4].0));
+    let session = window.app().session().unwrap();
+    let drift = session.classes().drift();
+    assert_eq!(session.hand_label(before[0]), Some(Label::Class(drift)));
+    // What was seen coming did not move, and no image comes twice.
+    let walk = window.app().walk().unwrap();
+    assert_eq!(walk.images()[..5], before[..5]);
+    let mut once = walk.images().to_vec();
+    once.sort();
+    once.dedup();
+    assert_eq!(once.len(), walk.images().len());
+    let reasons: Vec<&str> = walk.images()[8..]
+        .iter()
+        .filter_map(|image| walk.why(*image))
+        .collect();
+    assert!(
+        reasons.iter().any(|why| why.contains("drift")),
+        "the head has its say: {reasons:?}"
+    );
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! The queue in the Label view: which images, in which order, where one is. Frozen while one walks it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::command::Action;
 use super::labeller::Ticket;
 use crate::domain::ImageId;
-use crate::queue::{Queue, Strategy};
+use crate::queue::{Queue, Reason, Strategy};
+
+/// Images beyond the current one that stay in their places when a queue is dealt anew: they are loaded already,
+/// and what one has seen coming does not jump.
+const SETTLED: usize = 3;
 
 /// The queue and the place in it.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +21,8 @@ pub struct Walk {
     images: Vec<ImageId>,
     position: usize,
     why: HashMap<ImageId, String>,
+    /// Images shown a second time, to measure how repeatable the labelling is.
+    repeats: HashSet<ImageId>,
     /// A label is on its way to the disk; what is typed meanwhile waits for the next image.
     saving: Option<Ticket>,
     typed: VecDeque<Action>,
@@ -55,7 +61,46 @@ impl Walk {
     /// Whether labels already given are hidden, so that the next one is given afresh.
     #[must_use]
     pub fn is_blind(&self) -> bool {
+        let shown = self.current();
         self.strategy == Some(Strategy::BlindRepeats)
+            || shown.is_some_and(|image| self.repeats.contains(&image))
+    }
+
+    /// The queue that finds drift, still empty: [`deal`](Self::deal) fills it.
+    #[must_use]
+    pub fn find_drift() -> Self {
+        let strategy = Strategy::FindDrift;
+        Self {
+            strategy: Some(strategy),
+            ..Self::new(strategy.name().to_owned(), Vec::new(), 0)
+        }
+    }
+
+    /// Replaces what is still to come of a queue that finds drift. What was shown, the current image and the
+    /// next few stay where they are.
+    pub fn deal(&mut self, items: &[(ImageId, Reason)]) {
+        if self.strategy != Some(Strategy::FindDrift) {
+            return;
+        }
+        self.images.truncate(self.position + 1 + SETTLED);
+        for (image, reason) in items {
+            let place = self.images.iter().rposition(|i| i == image);
+            // An image shown before comes again only to be repeated, and not at once.
+            if place.is_some_and(|place| !reason.is_blind() || place + SETTLED >= self.position) {
+                continue;
+            }
+            if reason.is_blind() {
+                self.repeats.insert(*image);
+            }
+            self.why.insert(*image, reason.sentence());
+            self.images.push(*image);
+        }
+    }
+
+    /// Images shown, or about to be, a second time.
+    #[must_use]
+    pub fn repeated(&self) -> Vec<ImageId> {
+        self.repeats.iter().copied().collect()
     }
 
     /// The images, in order.
@@ -219,6 +264,32 @@ mod tests {
         assert!(walk.end_saving(2));
         assert_eq!(walk.next_typed(), Some(Action::Class2));
         assert_eq!(walk.next_typed(), None);
+    }
+
+    #[test]
+    fn a_queue_dealt_anew_keeps_what_is_near() {
+        let near = |image: u32| (ImageId(image), Reason::New);
+        let mut walk = Walk::find_drift();
+        walk.deal(&(0..10).map(near).collect::<Vec<_>>());
+        assert_eq!(walk.images().len(), 10);
+        walk.go(4);
+        walk.deal(&[near(20), near(2), near(6), near(9), near(21)]);
+        let images: Vec<u32> = walk.images().iter().map(|i| i.0).collect();
+        assert_eq!(images, [0, 1, 2, 3, 4, 5, 6, 7, 20, 9, 21]);
+        assert_eq!(walk.current(), Some(ImageId(4)));
+        assert!(walk.why(ImageId(20)).is_some());
+        // A repeat is shown blind, and asked for once.
+        walk.deal(&[(ImageId(0), Reason::Repeat), near(30)]);
+        walk.go(8);
+        assert_eq!(walk.current(), Some(ImageId(0)));
+        assert!(walk.is_blind());
+        assert_eq!(walk.repeated(), [ImageId(0)]);
+        walk.go(9);
+        assert!(!walk.is_blind());
+        // Queues of other kinds are frozen.
+        let mut frozen = Walk::new("cell".to_owned(), vec![ImageId(1)], 0);
+        frozen.deal(&[near(5)]);
+        assert_eq!(frozen.images(), [ImageId(1)]);
     }
 
     #[test]

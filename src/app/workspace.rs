@@ -21,6 +21,7 @@ use crate::imaging::{Facts, Kind, Loader, Request, ScanSummary};
 use crate::jobs::StopReason;
 use crate::labels::Current;
 use crate::project::Snapshot;
+use crate::queue::Reason;
 use crate::training::TrainEvent;
 use crate::workflows::{
     DriftResult, DriftSession, PlanCost, Review, RunSummary, SubmitSummary, UnfinishedRun,
@@ -28,6 +29,16 @@ use crate::workflows::{
 
 /// What a scan hands over at a time.
 pub type FactsBatch = Vec<(ImageId, Result<Facts, String>)>;
+
+/// What a fit of the drift model brings.
+pub struct Refitted {
+    /// Scores and quality.
+    pub result: DriftResult,
+    /// Cosine similarity of images to the nearest one labelled drift.
+    pub near: HashMap<ImageId, f32>,
+    /// What to label next, each image with its reason.
+    pub queue: Vec<(ImageId, Reason)>,
+}
 
 /// The open data set: its mirror, its threads, its views.
 pub struct Workspace {
@@ -59,6 +70,8 @@ pub struct Workspace {
     pub neighbours_of: Option<ImageId>,
     /// Images like those labelled as drift, with their similarity.
     pub near_drift: HashMap<ImageId, f32>,
+    /// What the queue that finds drift goes on with.
+    pub next_to_label: Vec<(ImageId, Reason)>,
     /// The training that runs, or ran last.
     pub train: TrainState,
     /// What the plan in the fields will take.
@@ -102,7 +115,7 @@ pub struct Workspace {
     /// Prepares the features of the drift model.
     pub drift_job: Slot<(), DriftSession>,
     /// Fits the drift model.
-    pub refit_job: Slot<(), (DriftResult, HashMap<ImageId, f32>)>,
+    pub refit_job: Slot<(), Refitted>,
     /// Looks up neighbours.
     pub neighbours_job: Slot<(), (ImageId, Vec<(ImageId, f32)>)>,
     /// Writes the submission.
@@ -141,6 +154,7 @@ impl Workspace {
             neighbours: Vec::new(),
             neighbours_of: None,
             near_drift: HashMap::new(),
+            next_to_label: Vec::new(),
             train: TrainState::default(),
             cost: CostState::default(),
             runs: RunsState::default(),
@@ -186,6 +200,7 @@ impl Workspace {
     pub fn forget_drift(&mut self) {
         self.drift_session = None;
         self.near_drift.clear();
+        self.next_to_label.clear();
         self.neighbours.clear();
         self.neighbours_of = None;
     }

@@ -19,6 +19,8 @@ const REPEATED: f64 = 0.03;
 pub enum Strategy {
     /// As in the data set.
     InOrder,
+    /// What [`mixed`](super::mixed) deals out, anew after each label.
+    FindDrift,
     /// Unlabelled, furthest from the regular images first, with a control sample.
     MostAnomalous,
     /// Unlabelled, closest call first.
@@ -33,8 +35,9 @@ pub enum Strategy {
 
 impl Strategy {
     /// All, in the order they are offered.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::InOrder,
+        Self::FindDrift,
         Self::MostAnomalous,
         Self::MostUncertain,
         Self::Disagreements,
@@ -47,6 +50,7 @@ impl Strategy {
     pub fn name(self) -> &'static str {
         match self {
             Self::InOrder => "In order",
+            Self::FindDrift => "Find drift",
             Self::MostAnomalous => "Most anomalous",
             Self::MostUncertain => "Most uncertain",
             Self::Disagreements => "Disagreements",
@@ -60,6 +64,9 @@ impl Strategy {
     pub fn explain(self) -> &'static str {
         match self {
             Self::InOrder => "Every image, in the order of the data set",
+            Self::FindDrift => {
+                "What a few minutes of labelling find most drift with: odd and new images first, then what the drift model points to, with close calls, a random control sample and a few images shown again; needs a trained model"
+            }
             Self::MostAnomalous => {
                 "Unlabelled images that look least like the regular ones, every fifth drawn at random because some drift looks regular; needs a trained model"
             }
@@ -143,6 +150,8 @@ pub fn build(strategy: Strategy, candidates: &[Candidate], seed: u64) -> Queue {
             .iter()
             .map(|c| item(c, "in the order of the data set".to_owned()))
             .collect(),
+        // The drift model deals these out.
+        Strategy::FindDrift => Vec::new(),
         Strategy::MostAnomalous => {
             let ranked = highest_first(unlabelled().filter_map(|c| {
                 let score = finite(c.anomaly)?;

@@ -12,10 +12,11 @@ use super::super::start;
 use super::super::state::words::count;
 use super::super::state::{DriftEvent, runs::goes_on};
 use super::super::toasts::Level;
-use super::super::workspace::Workspace;
+use super::super::workspace::{Refitted, Workspace};
 use crate::domain::{ImageId, Split};
 use crate::jobs::{JobContext, StopReason};
 use crate::project::Snapshot;
+use crate::queue::Strategy;
 use crate::training::{Plan, TrainEvent};
 use crate::workflows::{
     self, DriftResult, Review, RunSummary, SubmitRequest, TrainRequest, WorkflowError,
@@ -25,6 +26,10 @@ use crate::workflows::{
 const NEIGHBOURS: usize = 9;
 /// Neighbours of each image labelled drift that are put forward as likely drift.
 const NEAR_DRIFT: usize = 20;
+/// Images that the queue which finds drift holds beyond the present one.
+const DEALT: usize = 60;
+/// Draws its control sample, which stays the same however often a project is opened.
+const QUEUE_SEED: u64 = 42;
 /// Repeats of the cross-validation behind a live refit: few, so that its figures come with the next image.
 const REFIT_REPEATS: usize = 2;
 
@@ -449,6 +454,7 @@ impl App {
             .filter(|(_, drift)| *drift)
             .map(|(image, _)| *image)
             .collect();
+        let repeated = w.walk.repeated();
         let outcome = w.refit_job.start(
             &mut self.numbers,
             "fitting the drift model",
@@ -463,7 +469,12 @@ impl App {
                         *best = best.max(similarity);
                     }
                 }
-                Ok((result, near))
+                let queue = session.queue(&labels, &repeated, DEALT, QUEUE_SEED)?;
+                Ok(Refitted {
+                    result,
+                    near,
+                    queue,
+                })
             },
         );
         self.started(outcome);
@@ -490,9 +501,14 @@ impl App {
             return;
         };
         match w.refit_job.try_end() {
-            Some(End::Done((result, near))) => {
-                w.near_drift = near;
-                take_fit(w, result);
+            Some(End::Done(refitted)) => {
+                w.near_drift = refitted.near;
+                w.walk.deal(&refitted.queue);
+                w.next_to_label = refitted.queue;
+                if w.walk.strategy == Some(Strategy::FindDrift) && w.inspected.is_none() {
+                    w.inspected = w.walk.current();
+                }
+                take_fit(w, refitted.result);
                 if std::mem::take(&mut w.refit_again) {
                     self.refit(false);
                 }

@@ -21,6 +21,20 @@ impl App {
         let Some(w) = &mut self.workspace else {
             return;
         };
+        if strategy == Strategy::FindDrift {
+            w.walk = Walk::find_drift();
+            w.walk.deal(&w.next_to_label);
+            w.inspected = w.walk.current();
+            self.view = View::Label;
+            if self
+                .workspace
+                .as_ref()
+                .is_some_and(|w| w.drift_session.is_none())
+            {
+                self.retrain_drift();
+            }
+            return;
+        }
         let here = match self.view {
             View::Browse => w.browse.current().or(w.inspected),
             _ => w.inspected,
