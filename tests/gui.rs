@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use driftscope::app::App;
 use driftscope::app::command::{Action, Command, View};
 use driftscope::domain::{ClassId, ImageId, Label};
-use driftscope::queue::Strategy;
 use driftscope::training::Plan;
 use egui::{Key, Modifiers};
 use egui_kittest::Harness;
@@ -288,8 +287,7 @@ fn the_queue_that_finds_drift_goes_on_with_what_labels_taught() {
     window.app().commands().send(train);
     window.until("the run", |app| app.runs().unwrap().all().len() == 1);
     window.settle();
-    let queue = Command::SetQueue(Strategy::FindDrift);
-    window.app().commands().send(queue);
+    window.press_with_no_wait(Modifiers::COMMAND, Key::D);
     window.until("a queue", |app| !app.walk().unwrap().images().is_empty());
     window.settle();
     assert_eq!(window.app().view(), View::Label);

@@ -314,6 +314,8 @@ actions! {
     PredictAll "predict" "Predict all images with the model in use" Model Everywhere [] Target;
     /// From the labels as they are now.
     RetrainDrift "retrain-drift" "Retrain the drift model" Model Everywhere [ctrl(Key::R)] Refresh;
+    /// Labels a queue that finds drift, dealt anew after each label.
+    FindDrift "find-drift" "Label a queue that finds drift" Model Everywhere [ctrl(Key::D)] Label;
 
     /// A folder of images.
     OpenFolder "open" "Open a folder…" Project Everywhere [ctrl(Key::O)] Folder;
@@ -473,7 +475,7 @@ impl Action {
                     "No model is in use: train one, or pick a run in Review.",
                 )
             }
-            Self::RetrainDrift => {
+            Self::RetrainDrift | Self::FindDrift => {
                 open()?;
                 need(
                     now.model,

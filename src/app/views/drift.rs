@@ -317,7 +317,21 @@ fn toolbar(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
             if retrain.clicked() {
                 cx.send(Action::RetrainDrift);
             }
+            let find = parts::button(
+                ui,
+                palette,
+                Weight::Plain,
+                Some(Icon::Label),
+                "Find drift",
+                why_not.as_deref(),
+            );
+            if find.clicked() {
+                cx.send(Action::FindDrift);
+            }
+            // In a narrow window the buttons need the room.
+            let room = ui.available_width() > 190.0;
             match (&drift.phase, drift.milliseconds()) {
+                _ if !room => {}
                 (DriftPhase::Fitting, _) => parts::aside(ui, palette.muted, "refitting…"),
                 (_, Some(ms)) => parts::aside(
                     ui,
