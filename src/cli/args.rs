@@ -483,7 +483,7 @@ pub struct DemoArgs {
 #[derive(Debug, ClapArgs)]
 pub struct BenchArgs {
     /// What to measure; train runs steps of the small networks at the study's size; startup opens the window and closes it again, and is part of all where there is a display
-    #[arg(value_parser = ["startup", "open", "gallery", "label", "decode", "train", "infer", "checkpoint", "all"], default_value = "all")]
+    #[arg(value_parser = ["startup", "open", "gallery", "label", "drift", "decode", "train", "infer", "checkpoint", "all"], default_value = "all")]
     pub what: String,
     /// The data set to measure on; a made one in a temporary folder when not given
     #[arg(long, value_name = "PATH")]

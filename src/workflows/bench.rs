@@ -21,6 +21,11 @@ use super::{OpenRequest, WorkflowError, open, open_thumbnails, sample, scan};
 
 /// Labels given in `bench label`.
 const LABELS: usize = 400;
+/// Labels that the head of `bench drift` learns from, beside 667 regular images, and how often it does.
+#[cfg(feature = "torch")]
+const DRIFT_LABELS: usize = 200;
+#[cfg(feature = "torch")]
+const REFITS: usize = 20;
 /// Images decoded in `bench decode`.
 const DECODED: usize = 300;
 /// Side of the square that training reads, pixels.
@@ -160,7 +165,8 @@ impl Bench {
         Ok(Self { data, project })
     }
 
-    /// Measures `what`: `open`, `gallery`, `decode`, `label`, `train`, `infer`, `checkpoint` or `all`; nothing for
+    /// Measures `what`: `open`, `gallery`, `decode`, `label`, `drift`, `train`, `infer`, `checkpoint` or
+    /// `all`; nothing for
     /// another word.
     ///
     /// # Errors
@@ -172,6 +178,8 @@ impl Bench {
             ("gallery", gallery as Measure),
             ("decode", decode as Measure),
             ("label", label as Measure),
+            #[cfg(feature = "torch")]
+            ("drift", drift as Measure),
             #[cfg(feature = "torch")]
             ("train", training as Measure),
             #[cfg(feature = "torch")]
@@ -203,6 +211,56 @@ impl Drop for Bench {
         // What cannot be removed lies in the user's cache folder, where it may be removed at any time.
         drop(fs::remove_dir_all(&self.project));
     }
+}
+
+/// What happens after a label of drift, and whether the label key feels it.
+#[cfg(feature = "torch")]
+fn drift(data: &Path, place: &Path, context: &JobContext) -> Result<Vec<Figure>, WorkflowError> {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let mut figures = Vec::new();
+    let mut small = None;
+    for images in [10_000, 100_000] {
+        context.report(0, 1, "making embeddings");
+        let session = super::drift::made_session(images)?;
+        let labels: Vec<(ImageId, bool)> = (0..DRIFT_LABELS)
+            .map(|i| (session.images[i * (images / DRIFT_LABELS)], i % 4 == 0))
+            .collect();
+        let mut times = Vec::new();
+        for round in 0..=REFITS {
+            context.report(round as u64, REFITS as u64, "refitting");
+            if context.should_stop() {
+                return Err(WorkflowError::Cancelled);
+            }
+            let started = Instant::now();
+            std::hint::black_box(session.refit(&labels, 0));
+            if round > 0 {
+                times.push(started.elapsed().as_secs_f64() * 1000.0);
+            }
+        }
+        let name = format!("drift refit and rerank of {images}");
+        figures.push(Figure::times(&name, times));
+        small = small.or(Some((session, labels)));
+    }
+    let Some((session, labels)) = small else {
+        return Ok(figures);
+    };
+    let done = AtomicBool::new(false);
+    let while_refitting = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                std::hint::black_box(session.refit(&labels, 1));
+            }
+        });
+        let found = label(data, place, context);
+        done.store(true, Ordering::Relaxed);
+        found
+    })?;
+    figures.extend(while_refitting.into_iter().map(|figure| Figure {
+        name: format!("{}, refitting", figure.name),
+        ..figure
+    }));
+    Ok(figures)
 }
 
 type Measure = fn(&Path, &Path, &JobContext) -> Result<Vec<Figure>, WorkflowError>;

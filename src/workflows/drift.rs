@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use rand::{SeedableRng, seq::SliceRandom};
+use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -532,6 +532,57 @@ impl DriftSession {
         };
         cross_validate(labelled, plan, scorer).map_err(|error| error.to_string())
     }
+}
+
+/// A session over made embeddings of 2,048 numbers, to time what happens after a label.
+pub(super) fn made_session(images: usize) -> Result<DriftSession, WorkflowError> {
+    /// Numbers of an embedding.
+    const DIM: usize = 2_048;
+    /// Images that the space is fitted on, and embeddings that are made at a time.
+    const PART: usize = 2_000;
+    fn of(values: &[f32]) -> Result<Images<'_>, DriftError> {
+        Ok(Images {
+            embeddings: EmbeddingView::new(values, DIM)?,
+            local: None,
+        })
+    }
+    let made = |n: usize, seed: u64| -> Vec<f32> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        (0..n * DIM).map(|_| rng.random_range(0.0..1.0)).collect()
+    };
+    let (regular, incoming) = (made(PART, 0), made(PART, 1));
+    let classes: Vec<ClassId> = (0..PART).map(|i| ClassId::from(i % 6)).collect();
+    let Fitted { space, train, .. } =
+        DriftSpace::fit(of(&regular)?, &classes, Some(of(&incoming)?))?;
+    let mut pool = SpaceRows {
+        images: 0,
+        features: Vec::new(),
+        scores: Vec::new(),
+    };
+    for part in 0..images.div_ceil(PART) {
+        let n = PART.min(images - part * PART);
+        let values = made(n, 2 + part as u64);
+        let rows = space.transform(of(&values)?)?;
+        pool.images += n;
+        pool.features.extend(rows.features);
+    }
+    let ids: Vec<ImageId> = (0..images).map(ImageId::from).collect();
+    let mut features = pool.features.clone();
+    let every = PART.div_ceil(REFERENCE_IMAGES);
+    for row in train.features.chunks_exact(space.dim()).step_by(every) {
+        features.extend_from_slice(row);
+    }
+    Ok(DriftSession {
+        source: "made".to_owned(),
+        failed: Vec::new(),
+        rows: ids.iter().enumerate().map(|(row, id)| (*id, row)).collect(),
+        space,
+        features,
+        anomaly: vec![0.5; images],
+        predictions: Vec::new(),
+        pool,
+        images: ids,
+    })
 }
 
 /// What the default queue is built from.
