@@ -424,7 +424,7 @@ mod tests {
             hand: Arc::new(vec![None; IMAGES.len()]),
             dir: PathBuf::from("project"),
             cost: CostMatrix::default_for(&classes),
-            drift_threshold: 0.5,
+            drift_threshold: None,
             drift_network: None,
         };
         Session::new(snapshot, None, HashMap::new())

@@ -458,7 +458,7 @@ pub struct SubmitArgs {
     /// The run that answers [default: the newest of the project]
     #[arg(long, value_name = "RUN")]
     pub run: Option<PathBuf>,
-    /// Probability from which the answer is drift [default: the project's]
+    /// Probability from which the answer is drift, the likeliest class below it [default: the project's, or whichever answer costs least by its cost matrix]
     #[arg(long, value_name = "P")]
     pub threshold: Option<f64>,
     /// Let a hand label be the answer for its image

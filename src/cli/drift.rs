@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::evaluation::Interval;
 use crate::workflows::{
     self, DriftNetwork, DriftResult, DriftSource, Project, RehearseRequest, SimulateRequest,
-    Snapshot, Strategy, SubmitRequest, SubmitSummary,
+    Snapshot, Strategy, SubmitDecision, SubmitRequest, SubmitSummary,
 };
 
 use super::args::{
@@ -249,7 +249,10 @@ pub fn submit(args: &SubmitArgs, output: &Output) -> Result<()> {
     let run = workflows::find_run(&snapshot, args.run.as_deref())?;
     let request = SubmitRequest {
         run: run.dir,
-        threshold: args.threshold.unwrap_or(snapshot.drift_threshold),
+        decision: args
+            .threshold
+            .or(snapshot.drift_threshold)
+            .map_or(SubmitDecision::Cheapest, SubmitDecision::Threshold),
         use_hand_labels: args.use_hand_labels,
         out: args.out.clone(),
     };
@@ -261,7 +264,7 @@ pub fn submit(args: &SubmitArgs, output: &Output) -> Result<()> {
     let counts: std::collections::BTreeMap<_, _> = names.iter().zip(&summary.counts).collect();
     output.json(&json!({
         "file": summary.file, "rows": summary.rows, "counts": counts, "run": run.name,
-        "threshold": request.threshold, "warnings": summary.warnings,
+        "threshold": args.threshold.or(snapshot.drift_threshold), "warnings": summary.warnings,
     }))
 }
 

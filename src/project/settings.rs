@@ -21,8 +21,10 @@ const FORMAT_VERSION: u32 = 1;
 pub struct Settings {
     /// Version of this file's format.
     pub format_version: u32,
-    /// Probability from which an image is answered as drift, `0..=1`.
-    pub drift_threshold: f64,
+    /// Probability from which an image is answered as drift, `0..=1`; where not given, the answer that costs
+    /// least is taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift_threshold: Option<f64>,
     /// Share of the labelled images in the test split.
     pub test_share: f64,
     /// Share of the labelled images in the validation split.
@@ -104,7 +106,7 @@ impl Default for Settings {
         let split = SplitSpec::default();
         Self {
             format_version: FORMAT_VERSION,
-            drift_threshold: 0.5,
+            drift_threshold: None,
             test_share: split.test,
             validation_share: split.validation,
             split_seed: split.seed,

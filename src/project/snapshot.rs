@@ -20,8 +20,8 @@ pub struct Snapshot {
     pub dir: PathBuf,
     /// What mistakes cost.
     pub cost: CostMatrix,
-    /// Probability from which an image is answered as drift.
-    pub drift_threshold: f64,
+    /// Probability from which an image is answered as drift, where the project has settled on one.
+    pub drift_threshold: Option<f64>,
     /// A pretrained network to look for drift with, if one was chosen.
     pub drift_network: Option<DriftNetwork>,
 }

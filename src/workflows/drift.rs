@@ -43,6 +43,8 @@ const REFERENCE_IMAGES: usize = 800;
 const DIVERSE: usize = 20;
 /// Seeds everything random in here.
 const SEED: u64 = 42;
+/// Draws the control sample of a project's queue, which stays the same however often the project is opened.
+pub const QUEUE_SEED: u64 = 42;
 
 /// Where the numbers come from that drift is judged by.
 #[derive(Clone, Debug)]

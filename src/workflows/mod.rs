@@ -54,7 +54,8 @@ pub use scan::{Unreadable, contents, open_thumbnails, scan};
 pub use cost::{Choice, CostRequest, PlanCost, training_cost};
 #[cfg(feature = "torch")]
 pub use drift::{
-    DriftResult, DriftScore, DriftSession, DriftSource, drift_labels, prepare_drift, save_ranking,
+    DriftResult, DriftScore, DriftSession, DriftSource, QUEUE_SEED, drift_labels, prepare_drift,
+    save_ranking,
 };
 #[cfg(feature = "torch")]
 pub use embed::{Body, embed, predict, write_predictions};
@@ -75,7 +76,7 @@ pub use simulate::{
 #[cfg(feature = "torch")]
 pub use study::{StudyRequest, study, study_plans};
 #[cfg(feature = "torch")]
-pub use submit::{SubmitRequest, SubmitSummary, submit};
+pub use submit::{SubmitDecision, SubmitRequest, SubmitSummary, submit};
 #[cfg(feature = "torch")]
 pub use train::{TrainRequest, train};
 #[cfg(feature = "torch")]

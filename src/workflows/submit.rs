@@ -3,27 +3,38 @@
 use std::path::{Path, PathBuf};
 
 use crate::domain::{ClassId, ImageId, Label, Split};
-use crate::drift::gate;
+use crate::drift::{cheapest, combine, gate};
 use crate::jobs::JobContext;
 use crate::project::Snapshot;
 
 use super::export::refuse_own_files;
 use super::{
     WorkflowError,
-    drift::{DriftSource, drift_labels, prepare_drift},
+    drift::{DriftSource, QUEUE_SEED, drift_labels, prepare_drift},
     embed::write_csv,
+    rehearse::prior_shifted,
 };
 
 /// Repeats of the cross-validation that comes with a submission.
 const CV_REPEATS: usize = 5;
+
+/// How an image gets its answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum SubmitDecision {
+    /// The answer that is expected to cost least by the project's cost matrix, drift as frequent among the
+    /// incoming images as [`DriftSession::drift_rate`](super::DriftSession::drift_rate) takes it to be.
+    Cheapest,
+    /// Drift from this probability on, `0..=1`, else the likeliest regular class.
+    Threshold(f64),
+}
 
 /// What to submit and how.
 #[derive(Clone, Debug)]
 pub struct SubmitRequest {
     /// Folder of the run that answers.
     pub run: PathBuf,
-    /// Probability from which the answer is drift, `0..=1`.
-    pub threshold: f64,
+    /// How an image gets its answer.
+    pub decision: SubmitDecision,
     /// Whether a hand label that names a class is the answer for its image.
     pub use_hand_labels: bool,
     /// The file.
@@ -43,8 +54,7 @@ pub struct SubmitSummary {
     pub warnings: Vec<String>,
 }
 
-/// Answers every incoming image, drift where its probability reaches the threshold, else the likeliest
-/// regular class, and writes `,filename,<columns>,Label` with class numbers.
+/// Answers every incoming image and writes `,filename,<columns>,Label` with class numbers.
 ///
 /// # Errors
 /// [`WorkflowError`].
@@ -62,7 +72,9 @@ pub fn submit(
         ));
     }
     let session = prepare_drift(snapshot, &DriftSource::of(snapshot, &request.run)?, context)?;
-    let result = session.refit(&drift_labels(snapshot), CV_REPEATS);
+    let labels = drift_labels(snapshot);
+    let result = session.refit(&labels, CV_REPEATS);
+    let rate = session.drift_rate(&labels, QUEUE_SEED);
     let probability: std::collections::HashMap<_, _> = result
         .scores
         .iter()
@@ -77,6 +89,12 @@ pub fn submit(
         warnings.push(format!(
             "the drift head was fitted on {n} {labels} of incoming images: its score on these very images is transductive"
         ));
+        if request.decision == SubmitDecision::Cheapest {
+            warnings.push(format!(
+                "each answer is the one that costs least if {:.1} % of the incoming images are drift",
+                100.0 * rate
+            ));
+        }
     }
     let mut counts = vec![0; manifest.classes.len()];
     let mut unread = 0;
@@ -88,12 +106,19 @@ pub fn submit(
             return class;
         }
         match session.prediction(id) {
-            Some(prediction) => gate(
-                f64::from(probability.get(&id).copied().unwrap_or(0.0)),
-                request.threshold,
-                &prediction.probabilities,
-            )
-            .answer(),
+            Some(prediction) => {
+                let drift = f64::from(probability.get(&id).copied().unwrap_or(0.0));
+                let regular = &prediction.probabilities;
+                match request.decision {
+                    SubmitDecision::Cheapest => {
+                        let all = combine(prior_shifted(drift, rate), regular);
+                        cheapest(&snapshot.cost, &all).answer()
+                    }
+                    SubmitDecision::Threshold(threshold) => {
+                        gate(drift, threshold, regular).answer()
+                    }
+                }
+            }
             None => {
                 // An image that nobody can look at must not pass as good.
                 unread += 1;

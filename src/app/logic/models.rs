@@ -19,7 +19,8 @@ use crate::project::Snapshot;
 use crate::queue::Strategy;
 use crate::training::{Plan, TrainEvent};
 use crate::workflows::{
-    self, DriftResult, Review, RunSummary, SubmitRequest, TrainRequest, WorkflowError,
+    self, DriftResult, Review, RunSummary, SubmitDecision, SubmitRequest, TrainRequest,
+    WorkflowError,
 };
 
 /// Neighbours looked up for the inspector, the image itself included.
@@ -28,8 +29,6 @@ const NEIGHBOURS: usize = 9;
 const NEAR_DRIFT: usize = 20;
 /// Images that the queue which finds drift holds beyond the present one.
 const DEALT: usize = 60;
-/// Draws its control sample, which stays the same however often a project is opened.
-const QUEUE_SEED: u64 = 42;
 /// Repeats of the cross-validation behind a live refit: few, so that its figures come with the next image.
 const REFIT_REPEATS: usize = 2;
 
@@ -469,7 +468,7 @@ impl App {
                         *best = best.max(similarity);
                     }
                 }
-                let queue = session.queue(&labels, &repeated, DEALT, QUEUE_SEED)?;
+                let queue = session.queue(&labels, &repeated, DEALT, workflows::QUEUE_SEED)?;
                 Ok(Refitted {
                     result,
                     near,
@@ -562,8 +561,14 @@ impl App {
         let Some(run) = w.predictions.run.clone() else {
             return;
         };
-        let kept = w.session.snapshot.drift_threshold as f32;
-        let threshold = w.drift.threshold().unwrap_or(kept);
+        let chosen = w
+            .drift
+            .threshold()
+            .filter(|_| w.drift.threshold_is_chosen());
+        let decision = chosen
+            .map(f64::from)
+            .or(w.session.snapshot.drift_threshold)
+            .map_or(SubmitDecision::Cheapest, SubmitDecision::Threshold);
         let snapshot = w.snapshot();
         let outcome = w.submit_job.start(
             &mut self.numbers,
@@ -573,7 +578,7 @@ impl App {
             move |ctx, _| {
                 let request = SubmitRequest {
                     run,
-                    threshold: f64::from(threshold),
+                    decision,
                     use_hand_labels: false,
                     out,
                 };

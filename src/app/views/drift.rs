@@ -544,7 +544,12 @@ fn aside(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
     parts::explain(
         ui,
         palette,
-        "At or above the threshold an image is answered drift, below it the network's class.",
+        if drift.threshold_is_chosen() {
+            "At or above the threshold you chose an image is answered drift, below it the network's class."
+        } else {
+            "Each image gets the answer that costs least by the cost matrix. Drag the threshold to let it decide \
+             instead."
+        },
     );
     ui.add_space(2.0);
     let why_not = cx.why_not(Action::ExportSubmission).or_else(|| {
