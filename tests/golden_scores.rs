@@ -6,7 +6,7 @@ use driftscope::domain::ClassId;
 use driftscope::drift::{
     Calibration, EmbeddingView, Energy, LinearClassifier, LocalShape, Mahalanobis, MaxSoftmax,
     NearestNeighbours, Padim, PadimOptions, PatchCore, PatchCoreOptions, PatchPool, PoolContrast,
-    PoolDensity, RelativeMahalanobis, Scorer, Vim, k_center, organisers_batch_min_max,
+    PoolDensity, RelativeMahalanobis, Scorer, Spade, Vim, k_center, organisers_batch_min_max,
 };
 use driftscope::imaging::{Gates, Gray};
 use serde::Deserialize;
@@ -23,6 +23,20 @@ struct Golden {
     calibration: CalibrationCase,
     pool: PoolCase,
     gates: GatesCase,
+    spade: SpadeCase,
+}
+
+#[derive(Deserialize)]
+struct SpadeCase {
+    positions: usize,
+    channels: usize,
+    k: usize,
+    images: Vec<f32>,
+    queries: Vec<f32>,
+    maps: Vec<f64>,
+    means: Vec<f64>,
+    /// A thirtieth of 16 places is one.
+    spots: Vec<f64>,
 }
 
 #[derive(Deserialize)]
@@ -206,6 +220,31 @@ fn virtual_logit_matching() {
     let classifier = LinearClassifier::new(&case.weights, &case.bias, case.dim).expect("fits");
     let fitted = Vim::fit(view(&case.x, case.dim), classifier, case.principal, 1).expect("a rest");
     assert_scores(&fitted, &case.queries, &case.scores, 1e-5);
+}
+
+#[test]
+fn spade() {
+    let case = golden().spade;
+    let shape = LocalShape {
+        positions: case.positions,
+        channels: case.channels,
+    };
+    let images = case
+        .images
+        .chunks_exact(shape.values())
+        .map(<[f32]>::to_vec);
+    let fitted = Spade::fit(shape, case.k, images).expect("varied");
+    let (mut maps, mut means, mut spots) = (Vec::new(), Vec::new(), Vec::new());
+    for query in case.queries.chunks_exact(shape.values()) {
+        let map = fitted.map(query, None).expect("fits");
+        maps.extend(map.iter().map(|v| f64::from(*v)));
+        let score = fitted.score(query, None).expect("fits");
+        means.push(score.mean);
+        spots.push(score.spot);
+    }
+    assert_all_close(&maps, &case.maps, 1e-6);
+    assert_all_close(&means, &case.means, 1e-6);
+    assert_all_close(&spots, &case.spots, 1e-6);
 }
 
 #[test]

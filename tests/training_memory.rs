@@ -58,11 +58,19 @@ fn thirty_trainings_grow_the_process_by_less_than_a_twentieth() {
     for _ in 0..5 {
         train();
     }
-    let before = resident_pages();
-    for _ in 0..30 {
+    // A thread may still hold its scratch memory when a training returns: the lowest of a few is what stays.
+    let stays = || {
+        let levels = (0..5).map(|_| {
+            train();
+            resident_pages()
+        });
+        levels.fold(f64::INFINITY, f64::min)
+    };
+    let before = stays();
+    for _ in 0..25 {
         train();
     }
-    let growth = resident_pages() / before - 1.0;
+    let growth = stays() / before - 1.0;
     assert!(
         growth < 0.05,
         "resident memory grew by {:.1} %",

@@ -467,7 +467,7 @@ mod tests {
         for (wanted, least) in [
             (Reason::LikelyDrift { probability: 0.0 }, 15),
             (Reason::CloseCall { probability: 0.0 }, 8),
-            (Reason::NeighbourOfDrift { similarity: 0.0 }, 8),
+            (Reason::NeighbourOfDrift { similarity: 0.0 }, 5),
             (
                 Reason::HeadsDisagree {
                     first: 0.0,
@@ -476,7 +476,7 @@ mod tests {
                 2,
             ),
             (Reason::Anomalous { place: 0.0 }, 4),
-            (Reason::New, 8),
+            (Reason::New, 5),
             (Reason::Control, 6),
             (Reason::Repeat, 2),
         ] {

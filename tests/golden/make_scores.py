@@ -248,6 +248,37 @@ def gates_case():
     }
 
 
+def spade_case():
+    """Cosine distance of each place to the same place and those next to it, in the k images whose mean is most alike."""
+    side, channels, k, reach = 4, 5, 3, 1
+    images = short(0.5 + rng.normal(size=(7, side, side, channels)))
+    queries = short(0.5 + rng.normal(size=(3, side, side, channels)))
+
+    def unit(x):
+        return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+    def whole(x):
+        return unit(unit(x).mean((1, 2)))
+
+    similar = whole(queries) @ whole(images).T
+    maps = np.full((3, side, side), 2.0)
+    for q, query in enumerate(unit(queries)):
+        for image in unit(images)[np.argsort(-similar[q])[:k]]:
+            for y, x in np.ndindex(side, side):
+                around = image[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]
+                maps[q, y, x] = min(maps[q, y, x], (1 - around @ query[y, x]).min())
+    return {
+        "positions": side * side,
+        "channels": channels,
+        "k": k,
+        "images": given(images),
+        "queries": given(queries),
+        "maps": flat(maps),
+        "means": flat(maps.mean((1, 2))),
+        "spots": flat(maps.max((1, 2))),
+    }
+
+
 golden = {
     "versions": {"numpy": np.__version__, "scipy": scipy.__version__, "scikit-learn": sklearn.__version__},
     # As many images as usual; more values than images; a class with one image.
@@ -264,6 +295,7 @@ golden = {
     "calibration": calibration_case(),
     "pool": pool_case(),
     "gates": gates_case(),
+    "spade": spade_case(),
 }
 
 path = pathlib.Path(__file__).with_name("scores.json")
