@@ -90,11 +90,12 @@ impl LabelView {
             }
         });
         if !walk.images().is_empty() {
-            let place = format!(
-                "{} of {}",
-                grouped(walk.position() + 1),
-                grouped(walk.images().len())
-            );
+            let at = grouped(walk.position() + 1);
+            let place = match walk.strategy {
+                // Its length means nothing: it is dealt anew as long as there are images.
+                Some(Strategy::FindDrift) => at,
+                _ => format!("{at} of {}", grouped(walk.images().len())),
+            };
             ui.label(RichText::new(place).font(theme::mono(12.0)).color(p.muted));
         }
         if cx.now.drift_mode {
