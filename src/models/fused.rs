@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 
 use tch::{CModule, IValue, Tensor};
 
+use super::inference::has_bf16;
+
 static SCRIPT: &[u8] = include_bytes!("fused_ops.pt");
 
 /// What follows a convolution.
@@ -46,7 +48,7 @@ pub(super) struct FusedConv {
 
 impl FusedConv {
     /// For inputs of `input_size` (`[b, c, h, w]`); others are possible, and slower. `None` where libtorch was
-    /// built without oneDNN.
+    /// built without oneDNN, or the processor does not multiply bf16.
     pub(super) fn new(
         weight: &Tensor,
         padding: [i64; 2],
@@ -91,8 +93,12 @@ impl FusedConv {
     }
 }
 
+/// None where libtorch or the processor has no such operators: oneDNN refuses bf16 on older ones.
 fn ops() -> Option<&'static CModule> {
     static OPS: OnceLock<Option<CModule>> = OnceLock::new();
+    if !has_bf16() {
+        return None;
+    }
     let load = || match CModule::load_data(&mut &SCRIPT[..]) {
         Ok(ops) => Some(ops),
         Err(error) => {
@@ -133,7 +139,7 @@ mod tests {
             let Some(fused) = FusedConv::new(&weight, padding, [stride; 2], groups, &x.size())
             else {
                 // The libtorch that the set-up brings for these has them.
-                let expected = cfg!(all(target_os = "linux", target_arch = "x86_64"));
+                let expected = cfg!(all(target_os = "linux", target_arch = "x86_64")) && has_bf16();
                 if expected {
                     panic!("libtorch without fused convolutions");
                 }

@@ -20,11 +20,11 @@ impl Precision {
     /// slower than fp32.
     #[must_use]
     pub fn fastest(device: Device) -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if device == Device::Cpu && std::arch::is_x86_feature_detected!("avx512bf16") {
-            return Self::BFloat16;
+        if device == Device::Cpu && has_bf16() {
+            Self::BFloat16
+        } else {
+            Self::Full
         }
-        Self::Full
     }
 
     fn kind(self) -> Kind {
@@ -33,6 +33,14 @@ impl Precision {
             Self::BFloat16 => Kind::BFloat16,
         }
     }
+}
+
+/// Whether the processor multiplies bf16 itself (AVX512-BF16).
+pub(super) fn has_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
 }
 
 /// A copy of a network that can only be run: batch norms are folded into the convolutions before them,

@@ -352,7 +352,13 @@ mod tests {
         let expected = conv.correct(&mean);
         assert!(conv.to_correct().is_none(), "once is enough");
         let corrected = shift(&conv);
-        assert!(corrected < as_rounded / 4.0, "{corrected} {as_rounded}");
+        // Where the fused operator is missing, the bias is rounded too.
+        let most = if super::super::inference::has_bf16() {
+            0.25
+        } else {
+            0.75
+        };
+        assert!(corrected < most * as_rounded, "{corrected} {as_rounded}");
         // Batch norm makes the outputs about normal: phi(0) is the mean behind the ReLU.
         let off = (expected - exact.mean_dim(&over[..], false, None))
             .abs()
