@@ -134,7 +134,8 @@ impl Workspace {
         tile: f32,
     ) -> Self {
         let review = ReviewState::new(session.classes().clone(), session.snapshot.cost.clone());
-        let mut drift = DriftState::default();
+        let settled = session.snapshot.drift_threshold;
+        let mut drift = DriftState::with_threshold(settled.map(|threshold| threshold as f32));
         let classes = session.classes();
         let hand = |image| Some((image, Some(session.hand_label(image)?.is_drift(classes))));
         drift.apply(DriftEvent::Labelled(

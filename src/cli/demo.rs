@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use serde_json::json;
 
 use crate::training::Plan;
-use crate::workflows::{self, OpenRequest, SubmitDecision, SubmitRequest, TrainRequest};
+use crate::workflows::{self, OpenRequest, SubmitRequest, TrainRequest};
 
 use super::args::DemoArgs;
 use super::drift::{refit, say_quality, say_submission};
@@ -70,9 +70,7 @@ pub fn demo(args: &DemoArgs, output: &Output) -> Result<()> {
     step(7, "Write the submission");
     let request = SubmitRequest {
         run: run.dir.clone(),
-        decision: snapshot
-            .drift_threshold
-            .map_or(SubmitDecision::Cheapest, SubmitDecision::Threshold),
+        decision: snapshot.drift_threshold.into(),
         use_hand_labels: false,
         out: project.dir.join("submission.csv"),
     };

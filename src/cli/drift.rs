@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::evaluation::Interval;
 use crate::workflows::{
     self, DriftNetwork, DriftResult, DriftSource, Project, RehearseRequest, SimulateRequest,
-    Snapshot, Strategy, SubmitDecision, SubmitRequest, SubmitSummary,
+    Snapshot, Strategy, SubmitRequest, SubmitSummary,
 };
 
 use super::args::{
@@ -247,12 +247,10 @@ pub fn submit(args: &SubmitArgs, output: &Output) -> Result<()> {
     choose_network(&mut project, &args.network, output)?;
     let snapshot = project.snapshot();
     let run = workflows::find_run(&snapshot, args.run.as_deref())?;
+    let threshold = args.threshold.or(snapshot.drift_threshold);
     let request = SubmitRequest {
         run: run.dir,
-        decision: args
-            .threshold
-            .or(snapshot.drift_threshold)
-            .map_or(SubmitDecision::Cheapest, SubmitDecision::Threshold),
+        decision: threshold.into(),
         use_hand_labels: args.use_hand_labels,
         out: args.out.clone(),
     };
@@ -264,7 +262,7 @@ pub fn submit(args: &SubmitArgs, output: &Output) -> Result<()> {
     let counts: std::collections::BTreeMap<_, _> = names.iter().zip(&summary.counts).collect();
     output.json(&json!({
         "file": summary.file, "rows": summary.rows, "counts": counts, "run": run.name,
-        "threshold": args.threshold.or(snapshot.drift_threshold), "warnings": summary.warnings,
+        "threshold": threshold, "warnings": summary.warnings,
     }))
 }
 

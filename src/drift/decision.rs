@@ -39,6 +39,15 @@ pub fn combine(p_drift: f64, regular: &[f32]) -> Vec<f64> {
         .collect()
 }
 
+/// A probability of drift by a head that was fitted as if both kinds were as frequent, for a share `rate` of
+/// drift: its log-odds plus those of the rate (Elkan, "The Foundations of Cost-Sensitive Learning", 2001,
+/// theorem 2). Both lie in `[0, 1]`.
+#[must_use]
+pub fn prior_shifted(p: f64, rate: f64) -> f64 {
+    let odds = p / (1.0 - p).max(1e-12) * rate / (1.0 - rate).max(1e-12);
+    odds / (1.0 + odds)
+}
+
 /// The answer with the smallest expected cost (the first of equals) under calibrated `probabilities` of
 /// all classes, drift last. It is [`Decision::NeedsReview`] where another class is more probable: under
 /// the challenge's costs a defect is then named only because it is never very wrong.
@@ -124,6 +133,14 @@ mod tests {
             prop_assert_eq!(all.len(), 8);
             prop_assert!((all.iter().sum::<f64>() - 1.0).abs() < 1e-5);
             prop_assert!(all.iter().all(|v| (0.0..=1.0).contains(v)));
+        }
+
+        /// Bayes' rule: the densities of both kinds stay, their shares change from one half to `rate`.
+        #[test]
+        fn a_shifted_prior_is_bayes(a in 0.01..1.0_f64, b in 0.01..1.0_f64, rate in 0.01..0.99_f64) {
+            let expected = rate * a / (rate * a + (1.0 - rate) * b);
+            prop_assert!((prior_shifted(a / (a + b), rate) - expected).abs() < 1e-9);
+            prop_assert!((prior_shifted(a, 0.5) - a).abs() < 1e-9);
         }
 
         #[test]

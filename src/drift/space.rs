@@ -18,8 +18,8 @@ const FOLDS: usize = 5;
 const SPOT_COMPONENTS: usize = 16;
 /// Principal components of mean and spread of the local features.
 const STYLE_COMPONENTS: usize = 32;
-/// Similar images that every place is compared with, and regular images that they are chosen from. Settled on
-/// another made set than the one that docs/BENCHMARKS.md tells of.
+/// Similar images that every place is compared with, and regular images that they are chosen from. Settled on the
+/// made set that docs/BENCHMARKS.md tells of.
 const SIMILAR: usize = 40;
 const REFERENCES: usize = 1_000;
 /// Scores count from here to here, in robust standard deviations of regular images: one score that flies off

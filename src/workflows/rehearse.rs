@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::domain::{ClassId, ImageId};
-use crate::drift::{PadimBuilder, PadimOptions, cheapest, combine, gate, organisers_batch_min_max};
+use crate::drift::{
+    PadimBuilder, PadimOptions, cheapest, combine, gate, organisers_batch_min_max, prior_shifted,
+};
 use crate::evaluation::{BinaryScores, ConfusionMatrix, best_constant, pwa};
 use crate::jobs::JobContext;
 use crate::project::Snapshot;
@@ -181,13 +183,6 @@ pub fn rehearse(
         pwa_constant: best_constant(&answers.confusion(|id| truth[id])?, &snapshot.cost)?.pwa,
         pwa_padim,
     })
-}
-
-/// A probability from a head that was fitted as if both kinds were as frequent, for a share `rate` of drift:
-/// its log-odds plus those of the rate (Elkan, "The Foundations of Cost-Sensitive Learning", 2001, theorem 2).
-pub(super) fn prior_shifted(p: f64, rate: f64) -> f64 {
-    let odds = p / (1.0 - p).max(1e-12) * rate / (1.0 - rate).max(1e-12);
-    odds / (1.0 + odds)
 }
 
 struct Answers<'a> {

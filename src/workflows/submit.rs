@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::domain::{ClassId, ImageId, Label, Split};
-use crate::drift::{cheapest, combine, gate};
+use crate::drift::{cheapest, combine, gate, prior_shifted};
 use crate::jobs::JobContext;
 use crate::project::Snapshot;
 
@@ -12,7 +12,6 @@ use super::{
     WorkflowError,
     drift::{DriftSource, QUEUE_SEED, drift_labels, prepare_drift},
     embed::write_csv,
-    rehearse::prior_shifted,
 };
 
 /// Repeats of the cross-validation that comes with a submission.
@@ -26,6 +25,13 @@ pub enum SubmitDecision {
     Cheapest,
     /// Drift from this probability on, `0..=1`, else the likeliest regular class.
     Threshold(f64),
+}
+
+impl From<Option<f64>> for SubmitDecision {
+    /// A threshold decides where somebody has settled on one.
+    fn from(threshold: Option<f64>) -> Self {
+        threshold.map_or(Self::Cheapest, Self::Threshold)
+    }
 }
 
 /// What to submit and how.

@@ -19,8 +19,7 @@ use crate::project::Snapshot;
 use crate::queue::Strategy;
 use crate::training::{Plan, TrainEvent};
 use crate::workflows::{
-    self, DriftResult, Review, RunSummary, SubmitDecision, SubmitRequest, TrainRequest,
-    WorkflowError,
+    self, DriftResult, Review, RunSummary, SubmitRequest, TrainRequest, WorkflowError,
 };
 
 /// Neighbours looked up for the inspector, the image itself included.
@@ -489,7 +488,11 @@ impl App {
                 w.neighbours_of = None;
                 self.refit(true);
             }
-            Some(End::Failed(sentence)) => w.drift.apply(DriftEvent::Failed(sentence)),
+            Some(End::Failed(sentence)) => {
+                w.drift.apply(DriftEvent::Failed(sentence.clone()));
+                // The Label view may wait for its queue.
+                self.toasts.add(Level::Error, sentence);
+            }
             Some(End::Cancelled) => {
                 let text = "Cancelled before the features were ready; press Retrain to go on.";
                 w.drift.apply(DriftEvent::Failed(text.to_owned()));
@@ -565,10 +568,7 @@ impl App {
             .drift
             .threshold()
             .filter(|_| w.drift.threshold_is_chosen());
-        let decision = chosen
-            .map(f64::from)
-            .or(w.session.snapshot.drift_threshold)
-            .map_or(SubmitDecision::Cheapest, SubmitDecision::Threshold);
+        let decision = chosen.map(f64::from).into();
         let snapshot = w.snapshot();
         let outcome = w.submit_job.start(
             &mut self.numbers,

@@ -25,12 +25,9 @@ impl App {
             w.walk = Walk::find_drift();
             w.walk.deal(&w.next_to_label);
             w.inspected = w.walk.current();
+            let unprepared = w.drift_session.is_none();
             self.view = View::Label;
-            if self
-                .workspace
-                .as_ref()
-                .is_some_and(|w| w.drift_session.is_none())
-            {
+            if unprepared {
                 self.retrain_drift();
             }
             return;

@@ -192,6 +192,15 @@ impl DriftState {
         self.labels_since_order = 0;
     }
 
+    /// With the threshold that the project has settled on, if it has.
+    #[must_use]
+    pub fn with_threshold(chosen: Option<f32>) -> Self {
+        Self {
+            chosen,
+            ..Self::default()
+        }
+    }
+
     /// Puts the threshold where the user dragged it.
     pub fn set_threshold(&mut self, threshold: f32) {
         if self.threshold().is_some() {
@@ -251,7 +260,7 @@ impl DriftState {
         Some(self.chosen.unwrap_or(proposed))
     }
 
-    /// Whether the user moved the threshold.
+    /// Whether the threshold is the user's.
     #[must_use]
     pub fn threshold_is_chosen(&self) -> bool {
         self.chosen.is_some()

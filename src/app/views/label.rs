@@ -75,7 +75,12 @@ impl LabelView {
         let p = cx.palette;
         let text = match walk.strategy {
             None => walk.title.clone(),
-            Some(strategy) => format!("queue: {}", strategy.name().to_lowercase()),
+            Some(Strategy::FindDrift) if cx.now.model => {
+            "The drift model looks at every image first, and the queue then fills by itself. If it has done so \
+             already, every image is labelled."
+                .to_owned()
+        }
+        Some(strategy) => format!("queue: {}", strategy.name().to_lowercase()),
         };
         let button = chip(ui, p, format!("{text} ▾"), true);
         egui::Popup::menu(&button).show(|ui| {

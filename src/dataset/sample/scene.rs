@@ -376,6 +376,24 @@ mod tests {
     }
 
     #[test]
+    fn debris_can_be_seen() {
+        for seed in 0..40 {
+            let mut dice = Dice::new(seed, 3);
+            let mut oddity = drift::roll(DriftKind::Debris, &mut dice);
+            let subject = subject(Shows::Good, Some(DriftKind::Debris));
+            let view = subject.die.view(subject.window, 540, (0.0, 0.0), 0.0, 1.0);
+            // Half of it as dark as debris is.
+            let mut canvas = Canvas::new(540, 630, 255);
+            canvas.pixels[..540 * 315].fill(20);
+            let before = canvas.pixels.clone();
+            drift::draw_foreign(&mut canvas, &view, &mut oddity, &mut dice);
+            let pairs = before.iter().zip(&canvas.pixels);
+            let changed = pairs.filter(|(a, b)| a.abs_diff(**b) >= 60).count();
+            assert!(changed >= 340, "{seed}: {changed} of 340,200 pixels");
+        }
+    }
+
+    #[test]
     fn everything_can_be_drawn_at_any_size() {
         let mut seed = 0;
         for die in Die::ALL {
