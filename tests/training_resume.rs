@@ -1,7 +1,7 @@
 //! A training that is interrupted and resumed is the training that was never interrupted, to the last bit. A process
 //! of its own, one test at a time: dropout draws from libtorch's one generator.
 #![cfg(feature = "torch")]
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 use std::{
     fs,
@@ -259,9 +259,9 @@ fn a_small_network_stopped_after_every_single_step_ends_as_if_it_never_was() {
 fn phases_on_frozen_layers_with_dropout_and_batch_norm_go_on_exactly() {
     let _alone = alone();
     // A training takes no more than half of what is free, and its state is 0.3 GB here.
-    let free = free_space(&std::env::temp_dir());
+    let free = free_space(tempfile::tempdir().unwrap().path());
     if free < 1_000_000_000 {
-        println!(
+        eprintln!(
             "skipped: 1 GB is needed for temporary files, {} MB are free",
             free / 1_000_000
         );

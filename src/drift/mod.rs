@@ -11,12 +11,14 @@
 //! | [`Energy`], [`MaxSoftmax`] | logits | no class fits, or more than one does |
 //! | [`PatchCore`], [`Padim`] | local features | an odd spot |
 //! | [`Spade`] | local features | not as in similar images, at the same place |
+//! | [`PixelSpade`] | pictures | looks like in none of the similar pictures |
 //! | [`PoolDensity`], [`PoolContrast`] | embeddings of regular and incoming images | new, wherever it lies |
 //!
 //! An embedding is L2-normalised and projected once ([`Projection`]); once drift is labelled, a
 //! [`DriftHead`] refits on the projected features within milliseconds. How well the head does is measured by
 //! `evaluation::cross_validate` with [`held_out_scorer`].
 
+mod appearance;
 mod calibration;
 mod classifier;
 mod coreset;
@@ -36,6 +38,7 @@ mod max_softmax;
 mod neighbours;
 mod padim;
 mod patch_core;
+mod pixel_spade;
 mod pool_contrast;
 mod pool_density;
 mod principal;
@@ -63,6 +66,7 @@ pub use max_softmax::MaxSoftmax;
 pub use neighbours::{NearestNeighbours, similarity_to_nearest};
 pub use padim::{Padim, PadimBuilder, PadimOptions, organisers_batch_min_max};
 pub use patch_core::{PatchCore, PatchCoreBuilder, PatchCoreOptions, PatchPool, PatchReport};
+pub use pixel_spade::{PictureSource, PixelSpade, PixelSpadeScore};
 pub use pool_contrast::PoolContrast;
 pub use pool_density::PoolDensity;
 pub use projection::Projection;

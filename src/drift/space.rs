@@ -5,8 +5,9 @@ use super::folds::{Folds, out_of_fold};
 use super::linalg::{dot, normalised};
 use super::{
     Calibration, DriftError, EmbeddingView, LocalShape, LogisticOptions, LogisticRegression,
-    Mahalanobis, NearestNeighbours, PatchCore, PatchCoreBuilder, PatchCoreOptions, PoolDensity,
-    Projection, RelativeMahalanobis, Scorer, Spade, SpadeScore,
+    Mahalanobis, NearestNeighbours, PatchCore, PatchCoreBuilder, PatchCoreOptions, PictureSource,
+    PoolDensity, Projection, RelativeMahalanobis, Scorer, Spade, SpadeScore,
+    appearance::{self, Appearance, Seen},
 };
 use crate::domain::ClassId;
 
@@ -56,6 +57,8 @@ pub struct Images<'a> {
     pub embeddings: EmbeddingView<'a>,
     /// Their local features, where the network has some.
     pub local: Option<&'a dyn LocalSource>,
+    /// The pictures, where they are at hand.
+    pub pictures: Option<&'a dyn PictureSource>,
 }
 
 /// Fitted once on regular training images and on the pool of incoming ones; then it turns any image into
@@ -76,6 +79,7 @@ pub struct DriftSpace {
     spots: Option<Spots>,
     places: Option<Places>,
     style: Option<Directions>,
+    appearance: Option<Appearance>,
 }
 
 /// The directions in which regular images vary, and the one scale of them all.
@@ -118,6 +122,14 @@ struct Spots {
     directions: Directions,
 }
 
+/// What was found of the images of one set, beside embeddings and scores.
+struct Parts {
+    /// Of the oddest spot of each.
+    descriptors: Option<Vec<f32>>,
+    styles: Option<Vec<f32>>,
+    seen: Option<Seen>,
+}
+
 /// The numbers of the images of one set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpaceRows {
@@ -130,15 +142,21 @@ pub struct SpaceRows {
 }
 
 impl SpaceRows {
-    /// Mean of the calibrated scores of each image, within limits: the ranking before anything is labelled.
+    /// Mean of the calibrated scores of each image, within limits: the ranking before anything is labelled. Without
+    /// those of pixels, which say nothing where no scene is seen twice; a head learns whether to listen to them.
     #[must_use]
     pub fn fused(&self) -> Vec<f64> {
         let n = self.images;
         let limited = |z: f64| z.clamp(LIMITS.0, LIMITS.1);
+        let counted = self
+            .scores
+            .iter()
+            .filter(|s| !appearance::SCORES.contains(&s.name));
+        let counted: Vec<&NamedScores> = counted.collect();
         (0..n)
             .map(|row| {
-                let sum: f64 = self.scores.iter().map(|s| limited(s.values[row])).sum();
-                sum / self.scores.len().max(1) as f64
+                let sum: f64 = counted.iter().map(|s| limited(s.values[row])).sum();
+                sum / counted.len().max(1) as f64
             })
             .collect()
     }
@@ -235,6 +253,10 @@ impl DriftSpace {
             }
             _ => None,
         };
+        let (appearance, seen) = match train.pictures {
+            Some(pictures) => Some(Appearance::fit(pictures, rows.len())?).unzip(),
+            None => (None, None),
+        };
         let scale = spread(&projected, dim);
         let (spots, descriptors) = spots.unzip();
         let space = Self {
@@ -247,20 +269,21 @@ impl DriftSpace {
             spots,
             places,
             style,
+            appearance,
         };
-        let train = space.rows(
-            &projected,
-            descriptors.as_deref(),
-            styles.as_deref(),
-            train_scores,
-        )?;
+        let parts = Parts {
+            descriptors,
+            styles,
+            seen,
+        };
+        let train = space.rows(&projected, parts, train_scores)?;
         let pool = match pool {
             Some(pool) => {
                 let own = space
                     .density
                     .as_ref()
                     .map(|(density, _)| density.pool_scores());
-                Some(space.assemble(&pool_rows, pool.local, own)?)
+                Some(space.assemble(&pool_rows, &pool, own)?)
             }
             None => None,
         };
@@ -272,6 +295,8 @@ impl DriftSpace {
     pub fn dim(&self) -> usize {
         let spots = self.spots.as_ref().map_or(0, |s| s.directions.components());
         let style = self.style.as_ref().map_or(0, Directions::components);
+        let seen = self.appearance.as_ref();
+        let seen = seen.map_or(0, |part| part.width() + part.score_count());
         let scores = [
             MAHALANOBIS,
             RELATIVE,
@@ -284,7 +309,7 @@ impl DriftSpace {
         let kept = scores
             .iter()
             .filter(|name| self.calibration(name).is_some());
-        self.projection.components() + spots + style + kept.count()
+        self.projection.components() + spots + style + seen + kept.count()
     }
 
     /// The principal components of the embedding, of which every row of [`SpaceRows::features`] begins with
@@ -300,16 +325,17 @@ impl DriftSpace {
     /// [`DriftError::DimensionMismatch`], [`DriftError::NonFinite`], [`DriftError::NoEmbeddings`].
     pub fn transform(&self, images: Images<'_>) -> Result<SpaceRows, DriftError> {
         let projected = self.projection.project_all(images.embeddings)?;
-        self.assemble(&projected, images.local, None)
+        self.assemble(&projected, &images, None)
     }
 
     /// Scores `projected` rows; `density` replaces that score where the rows are the pool itself.
     fn assemble(
         &self,
         projected: &[f32],
-        local: Option<&dyn LocalSource>,
+        images: &Images<'_>,
         density: Option<Vec<f64>>,
     ) -> Result<SpaceRows, DriftError> {
+        let local = images.local;
         let rows = EmbeddingView::new(projected, self.projection.components())?;
         let mut scores = Vec::new();
         if let Some((fitted, _)) = &self.mahalanobis {
@@ -338,18 +364,30 @@ impl DriftSpace {
             let found = scores_of(&places.spade, local, rows.len(), |_| None)?;
             scores.extend(named(&found));
         }
-        let styles = local.map(|local| styles(local, rows.len()));
-        self.rows(projected, descriptors.as_deref(), styles.as_deref(), scores)
+        let seen = match (&self.appearance, images.pictures) {
+            (Some(part), Some(pictures)) => Some(part.look(pictures, rows.len())?),
+            (None, _) => None,
+            (Some(_), None) => return Err(DriftError::NoEmbeddings),
+        };
+        let parts = Parts {
+            descriptors,
+            styles: local.map(|local| styles(local, rows.len())),
+            seen,
+        };
+        self.rows(projected, parts, scores)
     }
 
     /// Puts the numbers of each image together.
     fn rows(
         &self,
         projected: &[f32],
-        descriptors: Option<&[f32]>,
-        styles: Option<&[f32]>,
-        raw: Vec<(&'static str, Vec<f64>)>,
+        found: Parts,
+        mut raw: Vec<(&'static str, Vec<f64>)>,
     ) -> Result<SpaceRows, DriftError> {
+        let seen = found.seen.map(|seen| {
+            raw.extend(seen.scores);
+            seen.features
+        });
         let scores: Vec<NamedScores> = raw
             .into_iter()
             .filter_map(|(name, values)| {
@@ -360,13 +398,16 @@ impl DriftSpace {
             .collect();
         let wide = self.projection.components();
         let mut parts = Vec::new();
-        if let (Some(spots), Some(rows)) = (&self.spots, descriptors) {
+        if let (Some(spots), Some(rows)) = (&self.spots, &found.descriptors) {
             let rows = spots.directions.project(rows, spots.core.patch_dim())?;
             parts.push((rows, spots.directions.components()));
         }
-        if let (Some(style), Some(rows)) = (&self.style, styles) {
+        if let (Some(style), Some(rows)) = (&self.style, &found.styles) {
             let dim = rows.len() / (projected.len() / wide);
             parts.push((style.project(rows, dim)?, style.components()));
+        }
+        if let (Some(part), Some(rows)) = (&self.appearance, seen) {
+            parts.push((rows, part.width()));
         }
         let mut features = Vec::with_capacity(projected.len() / wide * self.dim());
         for (at, row) in projected.chunks_exact(wide).enumerate() {
@@ -395,7 +436,8 @@ impl DriftSpace {
             PATCHES => self.spots.as_ref().map(|spots| &spots.calibration),
             PLACES => self.places.as_ref().map(|places| &places.mean),
             PLACE => self.places.as_ref().map(|places| &places.spot),
-            _ => self.density.as_ref().map(|(_, c)| c),
+            Self::DENSITY => self.density.as_ref().map(|(_, c)| c),
+            other => self.appearance.as_ref()?.calibration(other),
         }
     }
 

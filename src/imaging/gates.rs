@@ -15,6 +15,10 @@ pub struct Gates {
     pub height: u32,
     /// Mean brightness, in `[0, 255]`.
     pub mean: f64,
+    /// Standard deviation of the brightness, 0 or more.
+    pub deviation: f64,
+    /// Brightness that 1, 5, 10, 25, 50, 75, 90, 95 and 99 % of the pixels do not exceed.
+    pub percentiles: [u8; 9],
     /// Share of pixels at 255, in `[0, 1]`: saturated.
     pub saturated: f64,
     /// Share of pixels at 0, in `[0, 1]`.
@@ -25,23 +29,61 @@ pub struct Gates {
     pub sharpness: f64,
 }
 
+/// Shares of [`Gates::percentiles`], in hundredths.
+const PERCENTILES: [usize; 9] = [1, 5, 10, 25, 50, 75, 90, 95, 99];
+
 impl Gates {
     /// Measures a picture.
     #[must_use]
     pub fn of(picture: &Gray) -> Self {
         let pixels = &picture.pixels;
         let n = pixels.len() as f64;
-        let share = |value: u8| pixels.iter().filter(|p| **p == value).count() as f64 / n;
-        let sum: u64 = pixels.iter().map(|p| u64::from(*p)).sum();
+        let mut counts = [0_usize; 256];
+        for pixel in pixels {
+            counts[usize::from(*pixel)] += 1;
+        }
+        let moment = |power| {
+            let values = counts.iter().enumerate();
+            values
+                .map(|(v, count)| (v.pow(power) * count) as f64)
+                .sum::<f64>()
+                / n
+        };
+        let mean = moment(1);
         Self {
             width: picture.width,
             height: picture.height,
-            mean: sum as f64 / n,
-            saturated: share(255),
-            black: share(0),
+            mean,
+            deviation: (moment(2) - mean * mean).max(0.0).sqrt(),
+            percentiles: PERCENTILES.map(|share| percentile(&counts, pixels.len() * share)),
+            saturated: counts[255] as f64 / n,
+            black: counts[0] as f64 / n,
             sharpness: laplacian_variance(picture),
         }
     }
+
+    /// All but the size, as numbers to be compared with those of other pictures of one size. On a logarithmic
+    /// scale: dark pictures and soft ones differ by less than bright and sharp ones.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<f64> {
+        let plain = [self.mean, self.deviation, self.sharpness];
+        let shares = [100.0 * self.saturated, 100.0 * self.black];
+        let percentiles = self.percentiles.iter().map(|v| f64::from(*v));
+        let all = plain.into_iter().chain(shares).chain(percentiles);
+        all.map(f64::ln_1p).collect()
+    }
+}
+
+/// The lowest value that `hundredths / 100` of the pixels do not exceed.
+fn percentile(counts: &[usize; 256], hundredths: usize) -> u8 {
+    let mut below = 0;
+    for (value, count) in (0..=u8::MAX).zip(counts) {
+        below += count;
+        if below * 100 >= hundredths {
+            return value;
+        }
+    }
+    u8::MAX
 }
 
 fn laplacian_variance(picture: &Gray) -> f64 {
@@ -100,6 +142,10 @@ mod tests {
         let gates = Gates::of(&flat);
         assert_eq!((gates.saturated, gates.black), (0.75, 0.25));
         assert_eq!((gates.width, gates.height), (40, 30));
+        assert_eq!(gates.percentiles, [0, 0, 0, 0, 255, 255, 255, 255, 255]);
+        assert!((gates.deviation - 255.0 * (0.25_f64 * 0.75).sqrt()).abs() < 1e-9);
+        assert_eq!(gates.numbers()[0], gates.mean.ln_1p());
+        assert!(gates.numbers().iter().all(|v| v.is_finite()));
     }
 
     #[test]

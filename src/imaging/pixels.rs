@@ -111,7 +111,13 @@ impl PixelCache {
     /// filled. For whole frames the die does not matter.
     #[must_use]
     pub fn get(&self, content: &Digest, die: Option<Die>) -> Option<&[u8]> {
-        let key = self.key(content, die);
+        self.get_seen(&self.framing.identity(content, die))
+    }
+
+    /// As [`get`](Self::get), for what the framing shows of an image ([`Framing::identity`]).
+    #[must_use]
+    pub fn get_seen(&self, seen: &Digest) -> Option<&[u8]> {
+        let key = self.key(seen);
         let on_disk = self.file.as_ref().and_then(|file| file.get(&key));
         on_disk.or_else(|| self.memory.get(&key).map(|pixels| &**pixels))
     }
@@ -139,7 +145,8 @@ impl PixelCache {
                 Ok(pixels) => {
                     made += 1;
                     let Wanted { content, die, .. } = &images[i];
-                    batch.push((self.key(content, *die), pixels));
+                    let seen = self.framing.identity(content, *die);
+                    batch.push((self.key(&seen), pixels));
                 }
                 Err(text) => failed.push((i, text)),
             }
@@ -173,8 +180,7 @@ impl PixelCache {
         self.memory.extend(batch.drain(..));
     }
 
-    fn key(&self, content: &Digest, die: Option<Die>) -> Digest {
-        let seen = self.framing.identity(content, die);
+    fn key(&self, seen: &Digest) -> Digest {
         let size = self.size_px.to_le_bytes();
         digest_parts([&seen[..], b"pixels", &size, RESIZE_VERSION.as_bytes()])
     }

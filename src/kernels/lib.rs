@@ -10,12 +10,14 @@
 mod adam;
 mod conv;
 mod dense;
+mod pixels;
 mod products;
 mod threads;
 
 pub use adam::{Adam, adam};
 pub use conv::{Conv, Layout};
 pub use dense::Dense;
+pub use pixels::least_difference;
 pub use products::{nearby, products};
 
 /// The widest instructions this processor has.

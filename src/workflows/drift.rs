@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::domain::{ClassId, ImageId, Prediction, Split};
 use crate::drift::{
     Calibration, DriftError, DriftSpace, EmbeddingView, Fitted, Images, LocalShape, LocalSource,
-    NamedScores, SpaceRows, k_center, similarity_to_nearest,
+    NamedScores, PictureSource, SpaceRows, k_center, similarity_to_nearest,
 };
 use crate::evaluation::{CvPlan, CvReport, cross_validate};
 use crate::inference::LocalMemory;
@@ -27,6 +27,7 @@ use super::export::refuse_own_files;
 use super::{
     Unreadable, WorkflowError,
     embed::{Body, Eyes, embed, write_csv},
+    pictures::{Pictures, Shown},
     run::load_run,
     train::Parts,
     weights::find_body,
@@ -156,6 +157,7 @@ pub fn prepare_drift(
         found,
         seen_as,
         memory,
+        pictures,
     } = look_for_drift(snapshot, source, &candidates, context)?;
     context.report(0, 1, "comparing with regular images");
     let regular: Vec<Example> = regular
@@ -164,8 +166,8 @@ pub fn prepare_drift(
         .collect();
     let regular_ids: Vec<ImageId> = regular.iter().map(|e| e.image).collect();
     let classes: Vec<ClassId> = regular.iter().map(|e| e.class).collect();
-    let regular_part = Seen::new(&regular_ids, &found, &seen_as, memory.as_ref());
-    let pool_part = Seen::new(&candidates, &found, &seen_as, memory.as_ref());
+    let regular_part = Seen::new(&regular_ids, &found, &seen_as, memory.as_ref(), &pictures);
+    let pool_part = Seen::new(&candidates, &found, &seen_as, memory.as_ref(), &pictures);
     let Fitted { space, train, pool } =
         DriftSpace::fit(regular_part.images()?, &classes, Some(pool_part.images()?))?;
     let pool = pool.expect("a pool was given");
@@ -217,6 +219,7 @@ pub(super) struct Looked {
     pub found: HashMap<ImageId, Vec<f32>>,
     pub seen_as: HashMap<ImageId, Digest>,
     pub memory: Option<LocalMemory>,
+    pub pictures: Pictures,
 }
 
 /// Runs the network that drift is looked for with over `candidates` and regular images (cached).
@@ -242,7 +245,9 @@ pub(super) fn look_for_drift(
     let (_, seen_as) = eyes.look(snapshot, &wanted, context, &mut |rows| {
         found.extend(rows.into_iter().map(|(id, row)| (id, row.embedding)));
     })?;
+    let size = eyes.embedder.size();
     Ok(Looked {
+        pictures: Pictures::open(snapshot, &wanted, size, eyes.framing, context)?,
         name: eyes.name,
         regular,
         found,
@@ -276,6 +281,7 @@ pub(super) struct Seen<'a> {
     embeddings: Vec<f32>,
     dim: usize,
     local: Option<Remembered<'a>>,
+    pictures: Option<Shown<'a>>,
 }
 
 /// Local features, read from the cache.
@@ -311,8 +317,10 @@ impl<'a> Seen<'a> {
         found: &HashMap<ImageId, Vec<f32>>,
         seen_as: &HashMap<ImageId, Digest>,
         memory: Option<&'a LocalMemory>,
+        pictures: &'a Pictures,
     ) -> Self {
         Self {
+            pictures: pictures.of(images, seen_as),
             embeddings: images
                 .iter()
                 .flat_map(|id| found[id].iter().copied())
@@ -333,6 +341,7 @@ impl<'a> Seen<'a> {
         Ok(Images {
             embeddings: EmbeddingView::new(&self.embeddings, self.dim)?,
             local: self.local(),
+            pictures: self.pictures.as_ref().map(|p| p as &dyn PictureSource),
         })
     }
 }
@@ -546,6 +555,7 @@ pub(super) fn made_session(images: usize) -> Result<DriftSession, WorkflowError>
         Ok(Images {
             embeddings: EmbeddingView::new(values, DIM)?,
             local: None,
+            pictures: None,
         })
     }
     let made = |n: usize, seed: u64| -> Vec<f32> {

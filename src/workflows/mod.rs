@@ -24,6 +24,8 @@ mod machine;
 #[cfg(feature = "torch")]
 mod noise;
 #[cfg(feature = "torch")]
+mod pictures;
+#[cfg(feature = "torch")]
 mod rehearse;
 #[cfg(feature = "torch")]
 mod resume;

@@ -21,6 +21,7 @@ use crate::storage::Digest;
 use super::WorkflowError;
 use super::drift::{QueueState, Seen};
 use super::embed::{Body, Eyes};
+use super::pictures::Pictures;
 
 /// Regular training images that a head is fitted beside the labels, at most: more would only slow it.
 const REFERENCE_IMAGES: usize = 800;
@@ -153,7 +154,9 @@ pub fn simulate(
     let (_, seen_as) = eyes.look(snapshot, &all, context, &mut |rows| {
         embeddings.extend(rows.into_iter().map(|(id, row)| (id, row.embedding)));
     })?;
+    let size = eyes.embedder.size();
     let world = World {
+        pictures: Pictures::open(snapshot, &all, size, eyes.framing, context)?,
         memory: eyes.embedder.into_local_memory(),
         embeddings,
         seen_as,
@@ -197,6 +200,7 @@ fn find_class(snapshot: &Snapshot, name: &str) -> Result<ClassId, WorkflowError>
 /// All images with their labels, and how the network sees them.
 struct World {
     memory: Option<LocalMemory>,
+    pictures: Pictures,
     embeddings: HashMap<ImageId, Vec<f32>>,
     seen_as: HashMap<ImageId, Digest>,
     labelled: Vec<(ImageId, ClassId)>,
@@ -291,7 +295,13 @@ impl World {
             .map(|rows| self.part(&rows));
         let [known_part, shown_part, judged_part] = [&train, &pool, &measured].map(|part| {
             let memory = self.memory.as_ref();
-            Seen::new(&part.images, &self.embeddings, &self.seen_as, memory)
+            Seen::new(
+                &part.images,
+                &self.embeddings,
+                &self.seen_as,
+                memory,
+                &self.pictures,
+            )
         });
         let Fitted {
             space,

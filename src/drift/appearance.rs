@@ -1,0 +1,228 @@
+//! What the pictures themselves say of an image, without any network.
+
+use rayon::prelude::*;
+
+use super::{Calibration, DriftError, PictureSource, PixelSpade, PixelSpadeScore};
+
+/// Similar pictures that one is compared with, and regular pictures that they are chosen from. Settled on the made
+/// set that docs/BENCHMARKS.md tells of.
+const SIMILAR: usize = 40;
+const REFERENCES: usize = 1_000;
+/// A plain number counts up to so many robust standard deviations, and so much beside a principal component.
+const LIMIT: f64 = 6.0;
+const WEIGHT: f64 = 0.5;
+
+const MEAN: &str = "pixel spade";
+const AREA: &str = "pixel spade, odd area";
+const SPOT: &str = "pixel spade, oddest spot";
+/// The scores of pictures by name.
+pub(super) const SCORES: [&str; 3] = [MEAN, AREA, SPOT];
+
+/// Compares pictures with similar regular ones ([`PixelSpade`]), and their plain numbers with those of regular
+/// ones: brightness, sharpness and what else the source measures.
+pub(super) struct Appearance {
+    spade: Option<PixelSpade>,
+    scores: Vec<(&'static str, Calibration)>,
+    /// One for each plain number; none for those that are the same for all regular pictures.
+    numbers: Vec<Option<Calibration>>,
+}
+
+/// What [`Appearance`] found of the images of one set.
+pub(super) struct Seen {
+    /// Scores by name, one value for each image.
+    pub scores: Vec<(&'static str, Vec<f64>)>,
+    /// Row after row of [`Appearance::width`] features.
+    pub features: Vec<f32>,
+}
+
+impl Appearance {
+    pub fn fit(pictures: &dyn PictureSource, images: usize) -> Result<(Self, Seen), DriftError> {
+        let most = REFERENCES.min(PixelSpade::capacity(pictures.side())).max(1);
+        let every = images.div_ceil(most);
+        let remembered = images.div_ceil(every);
+        let references = (0..remembered).map(|i| pictures.picture(i * every));
+        let k = SIMILAR.min(remembered.saturating_sub(1));
+        let spade = match PixelSpade::fit(pictures.side(), k, references) {
+            Ok(spade) => Some(spade),
+            // Too small, or too few: the plain numbers are left.
+            Err(DriftError::NoEmbeddings | DriftError::NoSuchNeighbour { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let mut fitted = Self {
+            spade,
+            scores: Vec::new(),
+            numbers: Vec::new(),
+        };
+        let own = |row: usize| row.is_multiple_of(every).then_some(row / every);
+        let mut found = fitted.scores_of(pictures, images, own)?;
+        for (name, values) in &found {
+            fitted
+                .scores
+                .extend(calibration(values.clone())?.map(|calibration| (*name, calibration)));
+        }
+        found.retain(|(name, _)| fitted.calibration(name).is_some());
+        let rows = numbers(pictures, images)?;
+        for number in 0..rows.first().map_or(0, Vec::len) {
+            let values = rows.iter().map(|row| row[number]).collect();
+            fitted.numbers.push(calibration(values)?);
+        }
+        let features = fitted.features(&rows);
+        let seen = Seen {
+            scores: found,
+            features,
+        };
+        Ok((fitted, seen))
+    }
+
+    /// What is to be said of images that it was not fitted on.
+    pub fn look(&self, pictures: &dyn PictureSource, images: usize) -> Result<Seen, DriftError> {
+        let mut scores = self.scores_of(pictures, images, |_| None)?;
+        scores.retain(|(name, _)| self.calibration(name).is_some());
+        Ok(Seen {
+            scores,
+            features: self.features(&numbers(pictures, images)?),
+        })
+    }
+
+    /// Features of an image.
+    pub fn width(&self) -> usize {
+        self.numbers.iter().flatten().count()
+    }
+
+    /// Scores of an image.
+    pub fn score_count(&self) -> usize {
+        self.scores.len()
+    }
+
+    pub fn calibration(&self, name: &str) -> Option<&Calibration> {
+        let found = self.scores.iter().find(|(known, _)| *known == name);
+        found.map(|(_, calibration)| calibration)
+    }
+
+    /// On a logarithmic scale: twice as odd is as far for quiet pictures as for busy ones.
+    fn scores_of(
+        &self,
+        pictures: &dyn PictureSource,
+        images: usize,
+        own: impl Fn(usize) -> Option<usize> + Sync,
+    ) -> Result<Vec<(&'static str, Vec<f64>)>, DriftError> {
+        let Some(spade) = &self.spade else {
+            return Ok(Vec::new());
+        };
+        let scores: Vec<PixelSpadeScore> = (0..images)
+            .into_par_iter()
+            .map(|row| spade.score(&pictures.picture(row), own(row)))
+            .collect::<Result<_, _>>()?;
+        let of = |value: fn(&PixelSpadeScore) -> f64| {
+            scores.iter().map(|s| value(s).ln_1p()).collect::<Vec<_>>()
+        };
+        Ok(vec![
+            (MEAN, of(|s| s.mean)),
+            (AREA, of(|s| s.area)),
+            (SPOT, of(|s| s.spot)),
+        ])
+    }
+
+    fn features(&self, rows: &[Vec<f64>]) -> Vec<f32> {
+        let mut features = Vec::with_capacity(rows.len() * self.width());
+        for row in rows {
+            for (value, calibration) in row.iter().zip(&self.numbers) {
+                features.extend(calibration.as_ref().map(|calibration| {
+                    let z = calibration.robust_z(*value).clamp(-LIMIT, LIMIT);
+                    #[expect(clippy::cast_possible_truncation, reason = "features are f32")]
+                    let feature = (z * WEIGHT) as f32;
+                    feature
+                }));
+            }
+        }
+        features
+    }
+}
+
+fn numbers(pictures: &dyn PictureSource, images: usize) -> Result<Vec<Vec<f64>>, DriftError> {
+    let rows: Vec<Vec<f64>> = (0..images)
+        .into_par_iter()
+        .map(|row| pictures.numbers(row))
+        .collect();
+    let expected = rows.first().map_or(0, Vec::len);
+    for (at, row) in rows.iter().enumerate() {
+        if row.len() != expected {
+            return Err(DriftError::DimensionMismatch {
+                expected,
+                found: row.len(),
+            });
+        }
+        if row.iter().any(|v| !v.is_finite()) {
+            return Err(DriftError::NonFinite { row: at });
+        }
+    }
+    Ok(rows)
+}
+
+/// None where all values are the same.
+fn calibration(values: Vec<f64>) -> Result<Option<Calibration>, DriftError> {
+    match Calibration::new(values) {
+        Ok(calibration) => Ok(Some(calibration)),
+        Err(DriftError::ConstantScore { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Made(Vec<Vec<u8>>);
+
+    impl PictureSource for Made {
+        fn side(&self) -> usize {
+            self.0[0].len().isqrt()
+        }
+        fn picture(&self, row: usize) -> Vec<u8> {
+            self.0[row].clone()
+        }
+        fn numbers(&self, row: usize) -> Vec<f64> {
+            let picture = &self.0[row];
+            let sum: f64 = picture.iter().map(|v| f64::from(*v)).sum();
+            vec![sum / picture.len() as f64, 1.0]
+        }
+    }
+
+    fn regular(seed: usize) -> Vec<u8> {
+        let value = |at: usize| 40 + ((at * at * 31 + at * seed * 17 + seed * 7919) % 131) as u8;
+        (0..400).map(value).collect()
+    }
+
+    #[test]
+    fn a_brighter_picture_and_one_with_a_spot_stand_out_and_alone_as_among_others() {
+        let train = Made((0..40).map(regular).collect());
+        let (fitted, seen) = Appearance::fit(&train, 40).expect("fitted");
+        // The number that is always 1 says nothing.
+        assert_eq!((fitted.width(), fitted.score_count()), (1, 3));
+        assert_eq!(seen.features.len(), 40);
+        let bright: Vec<u8> = regular(50).iter().map(|v| v + 60).collect();
+        let mut spot = regular(51);
+        for y in 8..12 {
+            spot[y * 20 + 8..y * 20 + 12].fill(0);
+        }
+        let pool = Made(vec![regular(52), bright, spot]);
+        let found = fitted.look(&pool, 3).expect("looked");
+        assert_eq!(found.features[1], (LIMIT * WEIGHT) as f32);
+        assert!(found.features[0].abs() < 1.5, "{}", found.features[0]);
+        let (_, spots) = &found.scores[2];
+        assert!(spots[2] > spots[0] + 1.0, "{spots:?}");
+        let alone = fitted
+            .look(&Made(vec![pool.0[2].clone()]), 1)
+            .expect("looked");
+        assert_eq!(alone.scores[2].1[0], spots[2]);
+    }
+
+    #[test]
+    fn pictures_too_small_to_compare_leave_the_plain_numbers() {
+        let tiny = |seed: usize| regular(seed)[..16].to_vec();
+        let train = Made((0..40).map(tiny).collect());
+        let (fitted, seen) = Appearance::fit(&train, 40).expect("fitted");
+        assert_eq!((fitted.width(), fitted.score_count()), (1, 0));
+        assert!(seen.features.len() == 40 && seen.scores.is_empty());
+    }
+}

@@ -1,0 +1,90 @@
+//! The pictures behind embeddings, for what is to be seen without a network.
+
+use std::collections::HashMap;
+
+use crate::domain::ImageId;
+use crate::drift::PictureSource;
+use crate::imaging::{Framing, Gates, Gray, PixelCache};
+use crate::jobs::JobContext;
+use crate::project::Snapshot;
+use crate::storage::Digest;
+
+use super::{WorkflowError, contents, embed::wanted};
+
+/// Side that pictures are compared at, roughly: a whole part of what the network sees.
+const SIDE: u32 = 150;
+
+/// The pictures that a network has seen, from the pixel cache.
+pub(super) struct Pictures {
+    cache: PixelCache,
+    /// Pixels of the cache in one that is compared.
+    part: usize,
+}
+
+impl Pictures {
+    /// Those of `images` at `size` pixels; made anew where the cache has lost them. One that cannot be read any
+    /// more is missing.
+    pub fn open(
+        snapshot: &Snapshot,
+        images: &[ImageId],
+        size: u32,
+        framing: Framing,
+        context: &JobContext,
+    ) -> Result<Self, WorkflowError> {
+        let (content, _) = contents(snapshot, images, context)?;
+        let mut cache = PixelCache::open(&snapshot.cache(), size, framing);
+        cache.fill(&wanted(snapshot, images, &content), context)?;
+        Ok(Self {
+            cache,
+            part: ((size + SIDE / 2) / SIDE).max(1) as usize,
+        })
+    }
+
+    /// Those seen as `seen_as`; none where one of them is missing.
+    pub fn of(&self, images: &[ImageId], seen_as: &HashMap<ImageId, Digest>) -> Option<Shown<'_>> {
+        let rows = images
+            .iter()
+            .map(|id| self.cache.get_seen(seen_as.get(id)?));
+        Some(Shown {
+            side: self.cache.size_px() as usize,
+            part: self.part,
+            rows: rows.collect::<Option<_>>()?,
+        })
+    }
+}
+
+/// The pictures of some images, row after row.
+pub(super) struct Shown<'a> {
+    side: usize,
+    part: usize,
+    rows: Vec<&'a [u8]>,
+}
+
+impl PictureSource for Shown<'_> {
+    fn side(&self) -> usize {
+        self.side / self.part
+    }
+
+    fn picture(&self, row: usize) -> Vec<u8> {
+        let (side, part) = (self.side(), self.part);
+        let mut sums = vec![0_usize; side * side];
+        let lines = self.rows[row].chunks_exact(self.side).take(side * part);
+        for (y, line) in lines.enumerate() {
+            let sums = &mut sums[y / part * side..][..side];
+            for (sum, pixels) in sums.iter_mut().zip(line.chunks_exact(part)) {
+                *sum += pixels.iter().map(|v| usize::from(*v)).sum::<usize>();
+            }
+        }
+        sums.iter().map(|sum| (sum / (part * part)) as u8).collect()
+    }
+
+    fn numbers(&self, row: usize) -> Vec<f64> {
+        let side = self.side as u32;
+        Gates::of(&Gray {
+            width: side,
+            height: side,
+            pixels: self.rows[row].to_vec(),
+        })
+        .numbers()
+    }
+}
