@@ -22,7 +22,8 @@ use driftscope::training::{
     SplitCounts, TrainEvent, ValidationPrediction, estimate, preset,
 };
 use driftscope::workflows::{
-    Choice, DriftResult, DriftScore, PlanCost, Review, ReviewRow, RunSummary, UnfinishedRun,
+    Choice, DriftResult, DriftScore, ImageGroups, PlanCost, Review, ReviewRow, RunSummary,
+    UnfinishedRun,
 };
 use egui::{Color32, Rect, pos2};
 use egui_kittest::Harness;
@@ -62,6 +63,7 @@ struct World {
     runs: RunsState,
     review: ReviewState,
     drift: DriftState,
+    groups: ImageGroups,
     inspected: Option<ImageId>,
     labelled: Vec<usize>,
     train_view: TrainView,
@@ -96,6 +98,7 @@ impl World {
             runs: RunsState::default(),
             review: ReviewState::new(classes.clone(), cost.clone()),
             drift: DriftState::default(),
+            groups: ImageGroups::default(),
             inspected: None,
             labelled: vec![1235, 71, 270, 104, 6472, 126],
             classes,
@@ -149,6 +152,8 @@ impl World {
                     drift: &self.drift,
                     runs: &self.runs,
                     known: &known,
+                    groups: &self.groups,
+                    offer: None,
                 };
                 self.drift_view.ui(ui, &cx, &data);
             }
