@@ -16,6 +16,7 @@ use driftscope::app::views::review::{ReviewData, ReviewView};
 use driftscope::app::views::train::{TrainData, TrainView};
 use driftscope::app::widgets::thumb_grid::Thumbs;
 use driftscope::domain::{ClassId, ClassSet, CostMatrix, ImageId, Label, Prediction, Split};
+use driftscope::drift::{DuplicateGroups, EmbeddingView};
 use driftscope::evaluation::{ConfusionMatrix, CvPlan, Report, cross_validate};
 use driftscope::training::{
     Balance, Disk, EpochMetrics, Pace, PaceBook, PhaseStart, Plan, Progress, Setting, Source,
@@ -893,6 +894,19 @@ fn review_open() {
         world.review.relabel(first, Some(ClassId(4)));
         world.inspected = Some(first);
     });
+}
+
+#[test]
+fn the_ranking_tells_near_duplicates() {
+    let mut world = World::new();
+    runs(&mut world);
+    teach(&mut world, &[60]);
+    let top: Vec<ImageId> = world.drift.ranked().take(3).map(|i| i.image).collect();
+    let found = EmbeddingView::new(&[1.0; 3], 1).and_then(DuplicateGroups::find);
+    world.groups = ImageGroups::new(&top, &found.unwrap());
+    let harness = harness(world, Which::Drift);
+    let told = harness.query_all_by_label_contains("2 near-duplicates, ");
+    assert_eq!(told.count(), 3);
 }
 
 #[test]

@@ -32,10 +32,8 @@ pub fn ui(ui: &mut Ui, cx: &ViewContext<'_>) {
         let alike: Vec<ImageId> = cx.groups.others(image).collect();
         pictures(ui, cx, "Near-duplicates", &alike);
         let near = cx.neighbours.iter().map(|(other, _)| *other);
-        let near: Vec<ImageId> = near
-            .filter(|other| *other != image)
-            .take(NEIGHBOURS)
-            .collect();
+        let near = near.filter(|other| !cx.groups.together(image, *other));
+        let near: Vec<ImageId> = near.take(NEIGHBOURS).collect();
         pictures(ui, cx, "Nearest neighbours", &near);
         history(ui, cx, image);
     });

@@ -13,7 +13,7 @@ const NEIGHBOURS: usize = 10;
 /// The nearest neighbours that tell nothing of that, as they may be duplicates.
 const INNER: usize = 4;
 /// Share of images that may be taken for a near-duplicate by chance.
-const FALSE_ALARMS: f64 = 1e-4;
+const FALSE_ALARMS: f64 = 1e-3;
 /// Distance at most, in shares of that of the tenth neighbour: as cleanlab has it in shares of the median
 /// distance to the nearest.
 const MOST: f64 = 0.13;
@@ -26,8 +26,8 @@ const ROWS_AT_ONCE: usize = 32;
 /// Which cosine similarity that is differs from network to network and from picture to picture. So two images
 /// count as near-duplicates where their distance `1 - cos` is at most a share `r` of the distance of either to its
 /// tenth neighbour. Among `m`-dimensional points of locally even density the nearest lies within `r` of that
-/// with probability `1 - (1 - r^(m/2))^9`, and `r` is where this is one in ten thousand. The dimension `m` is
-/// estimated from the ratios of the distances to the fifth to tenth neighbours, the five nearest left open as
+/// with probability `1 - (1 - r^(m/2))^9`, and `r` is where this is one in a thousand. The dimension `m` is
+/// estimated from the ratios of the distances to the fifth to tenth neighbours, the four nearest left open as
 /// they may be duplicates themselves: the maximum likelihood of Levina and Bickel ("Maximum Likelihood Estimation of
 /// Intrinsic Dimension", NIPS 2004) for censored exponentials, its median over the images. Never is `r`
 /// above 0.13, the threshold that cleanlab's issue `near_duplicate` applies to a global distance. Fixed similarities,
@@ -38,7 +38,7 @@ const ROWS_AT_ONCE: usize = 32;
 /// group, whose ends have nothing in common but are labelled alike.
 ///
 /// Equal embeddings are always together. A group depends neither on the order of the images nor on the
-/// number of threads. Where most images have more than five near-duplicates, or a picture comes more than ten times
+/// number of threads. Where most images have more than four near-duplicates, or a picture comes more than ten times
 /// with small changes, there is no telling what is different, and only equal ones are found; so it is with fewer than
 /// eleven different embeddings. The work grows with the square of the images.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -257,23 +257,25 @@ mod tests {
                 let changed = [copy(&rows, of, 1e-4, 1), copy(&rows, of, 1e-4, 2)].concat();
                 rows.extend(changed);
             }
-            let expected: Vec<Vec<usize>> = (0..20)
-                .map(|of| vec![of, 600 + 2 * of, 601 + 2 * of])
-                .collect();
-            assert_eq!(find(&rows).groups(), expected, "{depth}");
+            let found = find(&rows).groups();
+            let expected = |of| vec![of, 600 + 2 * of, 601 + 2 * of];
+            let right = (0..20).filter(|of| found.contains(&expected(*of)));
+            assert_eq!(right.count(), 20, "{found:?} in {depth} dimensions");
+            // Chance may add a pair.
+            assert!(found.len() <= 22, "{found:?} in {depth} dimensions");
         }
     }
 
     #[test]
     fn chance_makes_few_near_duplicates() {
-        // One image in ten thousand is expected, whatever the dimension; pairs count twice.
+        // One image in a thousand is expected at most, whatever the dimension; pairs count twice.
         for depth in [2, 4, 8, 12] {
             let mut found = 0;
             for seed in 0..4 {
                 let groups = find(&pictures(1_500, depth, seed)).groups();
                 found += groups.concat().len();
             }
-            assert!(found <= 6, "{found} of 6,000 in {depth} dimensions");
+            assert!(found <= 12, "{found} of 6,000 in {depth} dimensions");
         }
     }
 
@@ -281,7 +283,7 @@ mod tests {
     fn a_chain_is_not_one_group() {
         // Steps so small that each image is a near-duplicate of the next, and the first none of the last.
         let mut rows = pictures(400, 8, 5);
-        let to = copy(&rows, 0, 0.12, 1);
+        let to = copy(&rows, 0, 0.8, 1);
         let from = rows[..DIM].to_vec();
         for step in 1_u8..=8 {
             let t = f32::from(step) / 8.0;

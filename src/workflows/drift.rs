@@ -559,10 +559,7 @@ pub(super) fn made_session(images: usize) -> Result<DriftSession, WorkflowError>
             local: None,
         })
     }
-    let made = |n: usize, seed: u64| -> Vec<f32> {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        (0..n * DIM).map(|_| rng.random_range(0.0..1.0)).collect()
-    };
+    let made = |n: usize, seed: u64| made_embeddings(n, DIM, seed);
     let (regular, incoming) = (made(PART, 0), made(PART, 1));
     let classes: Vec<ClassId> = (0..PART).map(|i| ClassId::from(i % 6)).collect();
     let Fitted { space, train, .. } =
@@ -598,6 +595,13 @@ pub(super) fn made_session(images: usize) -> Result<DriftSession, WorkflowError>
         pool,
         images: ids,
     })
+}
+
+/// Random embeddings of `dim` numbers.
+pub(super) fn made_embeddings(images: usize, dim: usize, seed: u64) -> Vec<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let values = 0..images * dim;
+    values.map(|_| rng.random_range(0.0..1.0)).collect()
 }
 
 /// What the default queue is built from.
