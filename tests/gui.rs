@@ -331,7 +331,7 @@ fn one_key_labels_near_duplicates_as_one_step() {
     std::fs::create_dir(&set).unwrap();
     let mut table = "filename,label\n".to_owned();
     for i in 0..36 {
-        let class = (i < 24).then(|| CLASSES[i % 3]).unwrap_or_default();
+        let class = if i < 24 { CLASSES[i % 3] } else { "" };
         table.push_str(&format!("{i:02}.png,{class}\n"));
         let like = i.min(31);
         picture(&set.join(format!("{i:02}.png")), like % 26 + like / 26);

@@ -509,7 +509,11 @@ mod tests {
             let noisy = |row: &usize| {
                 let image = row / every;
                 let noise = ((image * 7919) % 101) as f64 / 101.0;
-                if image % 4 == 0 { 1.0 - noise } else { noise }
+                if image.is_multiple_of(4) {
+                    1.0 - noise
+                } else {
+                    noise
+                }
             };
             Ok::<_, Infallible>(rows.iter().map(noisy).collect::<Vec<f64>>())
         };
