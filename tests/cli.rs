@@ -250,17 +250,15 @@ fn the_loop_on_a_made_data_set_ends_in_a_submission_and_repeats_by_seed() {
         .lines()
         .skip(1)
         .filter_map(|row| row.split(',').next());
-    let mut pair = [files.next().unwrap(), files.next().unwrap()];
-    pair.sort_unstable();
+    let pair = [files.next().unwrap(), files.next().unwrap()];
     let grouped = || {
         let found = json(&["drift", "groups", text(&a), "--run", text(&run)]);
         assert_eq!(found["images"], 40);
         let mut groups = found["groups"].as_array().unwrap().iter();
         groups.any(|group| {
             let images = group.as_array().unwrap().iter();
-            let mut names: Vec<&str> = images.map(|i| i["filename"].as_str().unwrap()).collect();
-            names.sort_unstable();
-            names == pair
+            let names: Vec<&str> = images.map(|i| i["filename"].as_str().unwrap()).collect();
+            pair.iter().all(|name| names.contains(name))
         })
     };
     assert!(!grouped());

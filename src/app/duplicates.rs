@@ -1,5 +1,6 @@
 //! What one key does for the near-duplicates of an image.
 
+use super::inspector::middle;
 use super::session::Session;
 use super::state::words::count;
 use crate::domain::{ImageId, Label};
@@ -41,7 +42,7 @@ impl Offer {
         let label = self.label.name(session.classes());
         let many = count(self.images.len() as u64, "near-duplicate");
         let key = &session.entry(self.from).key;
-        let file = key.rsplit('/').next().unwrap_or(key);
+        let file = middle(key.rsplit('/').next().unwrap_or(key), 18);
         let kept = match self.kept {
             0 => String::new(),
             1 => "; 1 keeps another label".to_owned(),
