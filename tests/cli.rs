@@ -35,6 +35,19 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// The file of that name somewhere under `root`.
+fn find(root: &Path, name: &str) -> Option<PathBuf> {
+    let mut entries = fs::read_dir(root).unwrap();
+    entries.find_map(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            find(&path, name)
+        } else {
+            path.ends_with(name).then_some(path)
+        }
+    })
+}
+
 /// Three classes of patterns that a small network tells apart, `n` images each, in class folders.
 fn patterns(root: &Path, n: u32) {
     for (c, class) in ["bars", "dots", "plain"].iter().enumerate() {
@@ -231,6 +244,28 @@ fn the_loop_on_a_made_data_set_ends_in_a_submission_and_repeats_by_seed() {
     json(&["label", "import", text(&a), "--from", text(&prepared)]);
     let drift = json(&["drift", "train", text(&a), "--run", text(&run)]);
     assert!(drift["n_drift"].as_u64().unwrap() >= 1, "{drift}");
+    // One image becomes a copy of another.
+    let table = fs::read_to_string(a.join("truth.csv")).unwrap();
+    let mut files = table
+        .lines()
+        .skip(1)
+        .filter_map(|row| row.split(',').next());
+    let pair = [files.next().unwrap(), files.next().unwrap()];
+    let grouped = || {
+        let found = json(&["drift", "groups", text(&a), "--run", text(&run)]);
+        assert_eq!(found["images"], 40);
+        let mut groups = found["groups"].as_array().unwrap().iter();
+        groups.any(|group| {
+            let images = group.as_array().unwrap().iter();
+            let names: Vec<&str> = images.map(|i| i["filename"].as_str().unwrap()).collect();
+            pair.iter().all(|name| names.contains(name))
+        })
+    };
+    assert!(!grouped());
+    let [from, to] = pair.map(|name| find(&a, name).unwrap());
+    fs::copy(from, to).unwrap();
+    assert!(grouped());
+
     let out = folder.path().join("submission.csv");
     let submitted = json(&["submit", text(&a), "--run", text(&run), "--out", text(&out)]);
     assert_eq!(submitted["rows"], 40);

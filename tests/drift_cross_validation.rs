@@ -1,8 +1,10 @@
 //! The drift head under cross-validation, as the Drift view runs it: signal is found, and labels that mean
 //! nothing are not.
 
-use driftscope::drift::{DriftError, EmbeddingView, HeadOptions, Projection, held_out_scorer};
-use driftscope::evaluation::{CrossValidationError, CvPlan, CvReport, cross_validate};
+use driftscope::drift::{
+    DriftError, DuplicateGroups, EmbeddingView, HeadOptions, Projection, held_out_scorer,
+};
+use driftscope::evaluation::{CrossValidationError, CvPlan, CvReport, cross_validate_grouped};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -31,6 +33,15 @@ fn validated(
     data: &[f32],
     labels: &[Option<bool>],
 ) -> Result<CvReport, CrossValidationError<DriftError>> {
+    let alone: Vec<usize> = (0..labels.len()).collect();
+    validated_in(&alone, data, labels)
+}
+
+fn validated_in(
+    groups: &[usize],
+    data: &[f32],
+    labels: &[Option<bool>],
+) -> Result<CvReport, CrossValidationError<DriftError>> {
     let embeddings = EmbeddingView::new(data, DIM).expect("whole rows");
     let projection = Projection::fit(embeddings, 12, 1).expect("varied");
     let projected = projection.project_all(embeddings).expect("same model");
@@ -40,7 +51,8 @@ fn validated(
         repeats: 4,
         ..CvPlan::default()
     };
-    cross_validate(labels, &plan, held_out_scorer(features, labels, &options))
+    let scorer = held_out_scorer(features, labels, &options);
+    cross_validate_grouped(labels, groups, &plan, scorer)
 }
 
 #[test]
@@ -63,6 +75,33 @@ fn meaningless_labels_score_like_chance() {
     let report = validated(&data, &labels).expect("both kinds");
     let auc = report.roc_auc;
     assert!(auc.lo < 0.5 && auc.mean < 0.6, "a label leaked: {auc:?}");
+}
+
+#[test]
+fn a_near_duplicate_in_another_fold_would_leak_its_label() {
+    // Every image twice, a little changed, and labels that mean nothing: only a twin tells them. Of a few draws,
+    // as chance alone makes a ranking of so few.
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    let once: Vec<f32> = (0..40 * DIM).map(|_| rng.random_range(0.0..1.0)).collect();
+    let mut data = once.clone();
+    data.extend(once.iter().map(|v| v + rng.random_range(-1e-3..1e-3)));
+    let embeddings = EmbeddingView::new(&data, DIM).expect("whole rows");
+    let groups = DuplicateGroups::find(embeddings).expect("numbers");
+    let twins: Vec<Vec<usize>> = (0..40).map(|i| vec![i, i + 40]).collect();
+    assert_eq!(groups.groups(), twins);
+
+    let draws = 8;
+    let (mut split, mut whole) = (0.0, 0.0);
+    for _ in 0..draws {
+        let label: Vec<bool> = (0..40).map(|_| rng.random_bool(0.4)).collect();
+        let labels: Vec<Option<bool>> = label.iter().chain(&label).map(|l| Some(*l)).collect();
+        let apart = validated(&data, &labels).expect("both kinds");
+        let together = validated_in(groups.ids(), &data, &labels).expect("both kinds");
+        split += apart.roc_auc.mean / f64::from(draws);
+        whole += together.roc_auc.mean / f64::from(draws);
+    }
+    assert!(split > 0.7, "{whole}, the twin tells the label: {split}");
+    assert!((0.4..0.6).contains(&whole), "a label leaked: {whole}");
 }
 
 #[test]

@@ -324,6 +324,80 @@ fn the_queue_that_finds_drift_goes_on_with_what_labels_taught() {
 }
 
 #[test]
+fn one_key_labels_near_duplicates_as_one_step() {
+    // 24 pictures with a class, 12 without, five of which are one picture.
+    let folder = tempfile::tempdir().unwrap();
+    let set = folder.path().join("set");
+    std::fs::create_dir(&set).unwrap();
+    let mut table = "filename,label\n".to_owned();
+    for i in 0..36 {
+        let class = if i < 24 { CLASSES[i % 3] } else { "" };
+        table.push_str(&format!("{i:02}.png,{class}\n"));
+        let like = i.min(31);
+        picture(&set.join(format!("{i:02}.png")), like % 26 + like / 26);
+    }
+    std::fs::write(set.join("list.csv"), table).unwrap();
+    let mut window = Window::on(folder, "set/list.csv");
+    let plan = Plan {
+        size: 32,
+        epochs: 2,
+        ..Plan::default()
+    };
+    let train = Command::StartTraining(Box::new(plan));
+    window.app().commands().send(train);
+    window.until("the run", |app| app.runs().unwrap().all().len() == 1);
+    window.settle();
+    window.press_with_no_wait(Modifiers::COMMAND, Key::D);
+    window.until("a queue", |app| !app.walk().unwrap().images().is_empty());
+    window.settle();
+
+    let twins: Vec<u32> = (31..36).collect();
+    let queue = window.app().walk().unwrap().images().to_vec();
+    let mut places = (0..queue.len()).filter(|place| twins.contains(&queue[*place].0));
+    let place = places.next().unwrap();
+    assert_eq!(places.next(), None, "one of them is dealt: {queue:?}");
+    let shown = queue[place].0;
+    let others: Vec<u32> = twins.iter().copied().filter(|i| *i != shown).collect();
+
+    let go = |window: &mut Window, command: Command| {
+        window.app().commands().send(command);
+        window.settle();
+    };
+    go(&mut window, Command::GoTo(place));
+    assert!(window.shows("4 near-duplicates"));
+    window.press(Key::N);
+    assert_eq!(window.hand(others[0]), None, "nothing is labelled to go by");
+    // One has a label of its own, which stays.
+    let kept = Command::GiveLabel {
+        images: vec![ImageId(others[0])],
+        label: Some(Label::Regular),
+        source: driftscope::labels::Source::Key,
+    };
+    go(&mut window, kept);
+    assert_eq!(window.current(), Some(shown));
+    assert!(window.shows("4 near-duplicates, 3 without a label"));
+    window.press(Key::M);
+    window.press(Key::Num1);
+    let drift = class(CLASSES.len());
+    assert_eq!(window.hand(shown), drift);
+    assert_eq!(window.hand(others[1]), None, "offered, not done");
+    assert!(window.shows("Drift for 3 near-duplicates of"));
+    assert!(window.shows("1 keeps another label"));
+    window.press(Key::N);
+    let labels = |window: &Window| -> Vec<Option<Label>> {
+        others.iter().map(|image| window.hand(*image)).collect()
+    };
+    let regular = Some(Label::Regular);
+    assert_eq!(labels(&window), [regular, drift, drift, drift]);
+    assert!(!window.shows("Drift for"), "nothing is left to offer");
+    window.press(Key::Backspace);
+    assert_eq!(labels(&window), [regular, None, None, None], "one step");
+    assert_eq!(window.hand(shown), drift);
+    window.press_with(Modifiers::COMMAND | Modifiers::SHIFT, Key::Z);
+    assert_eq!(labels(&window), [regular, drift, drift, drift]);
+}
+
+#[test]
 fn the_window_stays_until_the_state_of_the_training_is_written() {
     let mut window = Window::new();
     let start = Command::StartTraining(Box::new(endless()));

@@ -16,13 +16,15 @@ use driftscope::app::views::review::{ReviewData, ReviewView};
 use driftscope::app::views::train::{TrainData, TrainView};
 use driftscope::app::widgets::thumb_grid::Thumbs;
 use driftscope::domain::{ClassId, ClassSet, CostMatrix, ImageId, Label, Prediction, Split};
+use driftscope::drift::{DuplicateGroups, EmbeddingView};
 use driftscope::evaluation::{ConfusionMatrix, CvPlan, Report, cross_validate};
 use driftscope::training::{
     Balance, Disk, EpochMetrics, Pace, PaceBook, PhaseStart, Plan, Progress, Setting, Source,
     SplitCounts, TrainEvent, ValidationPrediction, estimate, preset,
 };
 use driftscope::workflows::{
-    Choice, DriftResult, DriftScore, PlanCost, Review, ReviewRow, RunSummary, UnfinishedRun,
+    Choice, DriftResult, DriftScore, ImageGroups, PlanCost, Review, ReviewRow, RunSummary,
+    UnfinishedRun,
 };
 use egui::{Color32, Rect, pos2};
 use egui_kittest::Harness;
@@ -62,6 +64,7 @@ struct World {
     runs: RunsState,
     review: ReviewState,
     drift: DriftState,
+    groups: ImageGroups,
     inspected: Option<ImageId>,
     labelled: Vec<usize>,
     train_view: TrainView,
@@ -96,6 +99,7 @@ impl World {
             runs: RunsState::default(),
             review: ReviewState::new(classes.clone(), cost.clone()),
             drift: DriftState::default(),
+            groups: ImageGroups::default(),
             inspected: None,
             labelled: vec![1235, 71, 270, 104, 6472, 126],
             classes,
@@ -149,6 +153,8 @@ impl World {
                     drift: &self.drift,
                     runs: &self.runs,
                     known: &known,
+                    groups: &self.groups,
+                    offer: None,
                 };
                 self.drift_view.ui(ui, &cx, &data);
             }
@@ -888,6 +894,19 @@ fn review_open() {
         world.review.relabel(first, Some(ClassId(4)));
         world.inspected = Some(first);
     });
+}
+
+#[test]
+fn the_ranking_tells_near_duplicates() {
+    let mut world = World::new();
+    runs(&mut world);
+    teach(&mut world, &[60]);
+    let top: Vec<ImageId> = world.drift.ranked().take(3).map(|i| i.image).collect();
+    let found = EmbeddingView::new(&[1.0; 3], 1).and_then(DuplicateGroups::find);
+    world.groups = ImageGroups::new(&top, &found.unwrap());
+    let harness = harness(world, Which::Drift);
+    let told = harness.query_all_by_label_contains("2 near-duplicates, ");
+    assert_eq!(told.count(), 3);
 }
 
 #[test]

@@ -252,6 +252,8 @@ actions! {
     Accept "accept" "Accept the suggestion" Label Label [key(Key::Enter)] Check;
     /// The label is taken away.
     ClearLabel "clear-label" "Take the label away" Label Images [key(Key::Delete)];
+    /// Its label for all near-duplicates that have none.
+    LabelDuplicates "label-duplicates" "Label the near-duplicates alike" Label Images [key(Key::N)];
     /// For a colleague.
     Flag "flag" "Flag for a colleague" Label Images [key(Key::F)] Flag;
     /// Takes back the latest decision and returns to its image.
@@ -437,6 +439,15 @@ impl Action {
                 need(now.image, "Select an image first.")?;
                 writable()
             }
+            Self::LabelDuplicates => {
+                open()?;
+                writable()?;
+                need(
+                    now.duplicates,
+                    "No near-duplicate waits for a label: they are known once the drift model has looked at the \
+                     images, and take the label of the image labelled last.",
+                )
+            }
             Self::Accept => {
                 open()?;
                 writable()?;
@@ -505,6 +516,8 @@ pub struct Availability {
     pub image: bool,
     /// The current image has a visible suggestion.
     pub suggestion: bool,
+    /// Near-duplicates of a labelled image have no label.
+    pub duplicates: bool,
     /// Something can be undone.
     pub can_undo: bool,
     /// Something can be done again.

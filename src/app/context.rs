@@ -1,12 +1,14 @@
 //! What every view is given: shared references to look at, and a sender of commands.
 
 use super::command::{Availability, CommandSender};
+use super::duplicates::Offer;
 use super::keymap::Keymap;
 use super::predictions::Predictions;
 use super::session::Session;
 use super::textures::Textures;
 use super::theme::Palette;
 use crate::domain::ImageId;
+use crate::workflows::ImageGroups;
 
 /// Everything a view may look at. A view changes nothing but its own state; what is to be done, it
 /// sends as a [`Command`](super::command::Command).
@@ -30,6 +32,10 @@ pub struct ViewContext<'a> {
     pub inspected: Option<ImageId>,
     /// The images most like it with their distance, the nearest first; none without a drift model.
     pub neighbours: &'a [(ImageId, f32)],
+    /// Near-duplicates; none without a drift model.
+    pub groups: &'a ImageGroups,
+    /// What one key can do for them.
+    pub offer: Option<&'a Offer>,
     /// Whether the model's suggestion is shown while labelling.
     pub suggestion: bool,
     /// Labels already given are hidden while labelling: blind repeats.

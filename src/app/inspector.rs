@@ -29,7 +29,12 @@ pub fn ui(ui: &mut Ui, cx: &ViewContext<'_>) {
             suggestion(ui, cx, image);
         }
         about(ui, cx, image);
-        neighbours(ui, cx, image);
+        let alike: Vec<ImageId> = cx.groups.others(image).collect();
+        pictures(ui, cx, "Near-duplicates", &alike);
+        let near = cx.neighbours.iter().map(|(other, _)| *other);
+        let near = near.filter(|other| !cx.groups.together(image, *other));
+        let near: Vec<ImageId> = near.take(NEIGHBOURS).collect();
+        pictures(ui, cx, "Nearest neighbours", &near);
         history(ui, cx, image);
     });
 }
@@ -201,7 +206,7 @@ fn about(ui: &mut Ui, cx: &ViewContext<'_>, image: ImageId) {
 }
 
 /// A long name with its middle left out: what tells files apart stands at both ends.
-fn middle(name: &str, most: usize) -> String {
+pub(super) fn middle(name: &str, most: usize) -> String {
     let letters: Vec<char> = name.chars().collect();
     if letters.len() <= most {
         return name.to_owned();
@@ -212,23 +217,17 @@ fn middle(name: &str, most: usize) -> String {
     format!("{head}…{tail}")
 }
 
-fn neighbours(ui: &mut Ui, cx: &ViewContext<'_>, image: ImageId) {
-    if cx.neighbours.is_empty() {
+/// Small pictures under a head; a click walks them.
+fn pictures(ui: &mut Ui, cx: &ViewContext<'_>, title: &str, shown: &[ImageId]) {
+    if shown.is_empty() {
         return;
     }
     let p = cx.palette;
-    section(ui, p, "Nearest neighbours");
+    section(ui, p, title);
     ui.add_space(2.0);
     let gap = 8.0;
     let columns = 4;
     let side = ((ui.available_width() - gap * (columns - 1) as f32) / columns as f32).max(16.0);
-    let shown: Vec<ImageId> = cx
-        .neighbours
-        .iter()
-        .map(|(other, _)| *other)
-        .filter(|other| *other != image)
-        .take(NEIGHBOURS)
-        .collect();
     let rows = shown.len().div_ceil(columns);
     let size = vec2(ui.available_width(), rows as f32 * (side + gap));
     let (rect, _) = ui.allocate_exact_size(size, Sense::hover());
@@ -239,7 +238,7 @@ fn neighbours(ui: &mut Ui, cx: &ViewContext<'_>, image: ImageId) {
                 (index % columns) as f32 * (side + gap),
                 (index / columns) as f32 * (side + gap),
             );
-        let label = cx.session.label(*other);
+        let label = cx.session.label(*other).filter(|_| !cx.blind);
         let look = TileLook {
             badge: label.map(|l| (l.name(classes), p.label(classes, l))),
             ..TileLook::default()
@@ -247,8 +246,8 @@ fn neighbours(ui: &mut Ui, cx: &ViewContext<'_>, image: ImageId) {
         let place = Rect::from_min_size(at, Vec2::splat(side));
         if tile(ui, cx, place, *other, &look).clicked() {
             cx.commands.send(Command::Walk {
-                title: "nearest neighbours".to_owned(),
-                images: shown.clone(),
+                title: title.to_lowercase(),
+                images: shown.to_vec(),
                 start: index,
             });
         }

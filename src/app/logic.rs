@@ -210,14 +210,18 @@ impl App {
                 can_redo,
             } => {
                 labels_changed = !changed.is_empty() && did != Did::Flagged;
+                let images: Vec<ImageId> = changed.iter().map(|(image, _)| *image).collect();
                 w.labels_changed(changed);
                 w.session.saved = saved;
                 w.session.can_undo = can_undo;
                 w.session.can_redo = can_redo;
                 let awaited = w.walk.end_saving(ticket);
+                if let ([image], Did::Labelled) = (&images[..], &did) {
+                    w.labelled_last = Some(*image);
+                }
                 match did {
                     Did::Labelled if awaited => {
-                        if !w.walk.advance() {
+                        if !w.walk.advance_beyond(&images) {
                             toasts.add(Level::Info, "That was the last image of this queue.");
                             w.walk.forget_typed();
                         }
@@ -490,6 +494,7 @@ impl App {
             read_only: w.session.read_only.clone(),
             image,
             suggestion,
+            duplicates: w.offer(self.view).is_some(),
             can_undo: w.session.can_undo || !w.labeller.is_idle(),
             can_redo: w.session.can_redo || !w.labeller.is_idle(),
             training: w.train_job.is_running(),

@@ -4,6 +4,7 @@ pub mod background;
 pub mod command;
 pub mod context;
 mod dialogs;
+pub mod duplicates;
 pub mod filter;
 pub mod finder;
 pub mod help;

@@ -74,6 +74,7 @@ impl App {
         let Some(w) = &mut self.workspace else {
             return;
         };
+        let offer = w.offer(view);
         let cx = ViewContext {
             palette,
             commands: &self.commands,
@@ -84,6 +85,8 @@ impl App {
             textures: &w.textures,
             inspected: w.inspected,
             neighbours: &w.neighbours,
+            groups: &w.groups,
+            offer: offer.as_ref(),
             suggestion: settings.suggestion,
             blind: view == View::Label && w.walk.is_blind(),
         };

@@ -6,6 +6,7 @@ use super::command::Action;
 use super::labeller::Ticket;
 use crate::domain::ImageId;
 use crate::queue::{Queue, Reason, Strategy};
+use crate::workflows::ImageGroups;
 
 /// Images beyond the current one that stay in their places when a queue is dealt anew: they are loaded already,
 /// and what one has seen coming does not jump.
@@ -77,16 +78,25 @@ impl Walk {
     }
 
     /// Replaces what is still to come of a queue that finds drift. What was shown, the current image and the
-    /// next few stay where they are.
-    pub fn deal(&mut self, items: &[(ImageId, Reason)]) {
+    /// next few stay where they are, and their near-duplicates are left out.
+    pub fn deal(&mut self, items: &[(ImageId, Reason)], groups: &ImageGroups) {
         if self.strategy != Some(Strategy::FindDrift) {
             return;
         }
         self.images.truncate(self.position + 1 + SETTLED);
+        let settled = self
+            .images
+            .get(self.position..)
+            .unwrap_or_default()
+            .to_vec();
         for (image, reason) in items {
             let place = self.images.iter().rposition(|i| i == image);
             // An image shown before comes again only to be repeated, and not at once.
             if place.is_some_and(|place| !reason.is_blind() || place + SETTLED >= self.position) {
+                continue;
+            }
+            let alike = |other: &ImageId| groups.together(*image, *other);
+            if !reason.is_blind() && settled.iter().any(alike) {
                 continue;
             }
             if reason.is_blind() {
@@ -162,6 +172,16 @@ impl Walk {
         more
     }
 
+    /// Onwards, beyond all that was labelled with the image shown; false, and on the last of them, where
+    /// nothing else comes.
+    pub fn advance_beyond(&mut self, labelled: &[ImageId]) -> bool {
+        let mut more = self.advance();
+        while more && self.current().is_some_and(|i| labelled.contains(&i)) {
+            more = self.advance();
+        }
+        more
+    }
+
     /// Carries out a move. `unlabelled` tells which images count for the moves that look for one.
     pub fn step(&mut self, action: Action, unlabelled: impl Fn(ImageId) -> bool) {
         let at = self.position;
@@ -222,6 +242,7 @@ impl Walk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drift::{DuplicateGroups, EmbeddingView};
 
     fn walk(images: usize) -> Walk {
         let images = (0..images).map(ImageId::from).collect();
@@ -270,16 +291,17 @@ mod tests {
     fn a_queue_dealt_anew_keeps_what_is_near() {
         let near = |image: u32| (ImageId(image), Reason::New);
         let mut walk = Walk::find_drift();
-        walk.deal(&(0..10).map(near).collect::<Vec<_>>());
+        let none = ImageGroups::default();
+        walk.deal(&(0..10).map(near).collect::<Vec<_>>(), &none);
         assert_eq!(walk.images().len(), 10);
         walk.go(4);
-        walk.deal(&[near(20), near(2), near(6), near(9), near(21)]);
+        walk.deal(&[near(20), near(2), near(6), near(9), near(21)], &none);
         let images: Vec<u32> = walk.images().iter().map(|i| i.0).collect();
         assert_eq!(images, [0, 1, 2, 3, 4, 5, 6, 7, 20, 9, 21]);
         assert_eq!(walk.current(), Some(ImageId(4)));
         assert!(walk.why(ImageId(20)).is_some());
         // A repeat is shown blind, and asked for once.
-        walk.deal(&[(ImageId(0), Reason::Repeat), near(30)]);
+        walk.deal(&[(ImageId(0), Reason::Repeat), near(30)], &none);
         walk.go(8);
         assert_eq!(walk.current(), Some(ImageId(0)));
         assert!(walk.is_blind());
@@ -288,8 +310,38 @@ mod tests {
         assert!(!walk.is_blind());
         // Queues of other kinds are frozen.
         let mut frozen = Walk::new("cell".to_owned(), vec![ImageId(1)], 0);
-        frozen.deal(&[near(5)]);
+        frozen.deal(&[near(5)], &none);
         assert_eq!(frozen.images(), [ImageId(1)]);
+    }
+
+    #[test]
+    fn a_near_duplicate_of_what_is_coming_is_not_dealt() {
+        // Images 6 and 20 are one picture, and so are 0 and 30.
+        let rows: Vec<f32> = (0..40)
+            .flat_map(|image| {
+                let picture = match image {
+                    20 => 6,
+                    30 => 0,
+                    other => other,
+                };
+                [1.0, picture as f32]
+            })
+            .collect();
+        let view = EmbeddingView::new(&rows, 2).expect("whole rows");
+        let images: Vec<ImageId> = (0..40).map(ImageId).collect();
+        let found = DuplicateGroups::find(view).expect("numbers");
+        let groups = ImageGroups::new(&images, &found);
+        let near = |image: u32| (ImageId(image), Reason::New);
+        let mut walk = Walk::find_drift();
+        walk.deal(&(0..10).map(near).collect::<Vec<_>>(), &groups);
+        walk.go(4);
+        walk.deal(&[near(20), near(30), near(21)], &groups);
+        let images: Vec<u32> = walk.images().iter().map(|i| i.0).collect();
+        assert_eq!(images, [0, 1, 2, 3, 4, 5, 6, 7, 30, 21]);
+        // One key labelled three of them.
+        assert!(walk.advance_beyond(&[4, 5, 6].map(ImageId)));
+        assert_eq!(walk.current(), Some(ImageId(7)));
+        assert!(!walk.advance_beyond(&[7, 30, 21].map(ImageId)));
     }
 
     #[test]

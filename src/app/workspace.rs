@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::background::{JobStatus, Slot};
+use super::command::View;
+use super::duplicates::Offer;
 use super::labeller::Labeller;
 use super::predictions::Predictions;
 use super::session::Session;
@@ -24,7 +26,8 @@ use crate::project::Snapshot;
 use crate::queue::Reason;
 use crate::training::TrainEvent;
 use crate::workflows::{
-    DriftResult, DriftSession, PlanCost, Review, RunSummary, SubmitSummary, UnfinishedRun,
+    DriftResult, DriftSession, ImageGroups, PlanCost, Review, RunSummary, SubmitSummary,
+    UnfinishedRun,
 };
 
 /// What a scan hands over at a time.
@@ -82,6 +85,10 @@ pub struct Workspace {
     pub review: ReviewState,
     /// The drift model.
     pub drift: DriftState,
+    /// Near-duplicates, once the drift model has looked at the images.
+    pub groups: Arc<ImageGroups>,
+    /// The image that was labelled last.
+    pub labelled_last: Option<ImageId>,
     /// Its features, once prepared.
     pub drift_session: Option<Arc<DriftSession>>,
     /// Labels were given while a fit ran.
@@ -161,6 +168,8 @@ impl Workspace {
             runs: RunsState::default(),
             review,
             drift,
+            groups: Arc::default(),
+            labelled_last: None,
             drift_session: None,
             refit_again: false,
             refit_reranks: false,
@@ -197,9 +206,28 @@ impl Workspace {
         self.drift.apply(DriftEvent::Labelled(drift));
     }
 
+    /// What one key can do for near-duplicates: those of the image shown, if it is labelled, else those of the image
+    /// labelled last, which the Label view has gone on from.
+    #[must_use]
+    pub fn offer(&self, view: View) -> Option<Offer> {
+        let (shown, before) = match view {
+            View::Train => (None, None),
+            // Its label is hidden.
+            View::Label if self.walk.is_blind() => (None, self.labelled_last),
+            View::Label => (self.walk.current(), self.labelled_last),
+            View::Browse | View::Review | View::Drift => (self.inspected, None),
+        };
+        let of = |image| Offer::of(image, &self.session, &self.groups);
+        let mut offer = shown.and_then(of).or_else(|| before.and_then(of))?;
+        // The walk goes on from the image shown where that is one of them.
+        offer.images.sort_by_key(|image| Some(*image) != shown);
+        Some(offer)
+    }
+
     /// Another run is used: its features are other ones.
     pub fn forget_drift(&mut self) {
         self.drift_session = None;
+        self.groups = Arc::default();
         self.near_drift.clear();
         self.next_to_label.clear();
         self.neighbours.clear();

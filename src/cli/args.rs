@@ -333,6 +333,8 @@ pub enum DriftCommand {
     Rank(RankArgs),
     /// Fit the drift head on the hand labels and measure it by cross-validation
     Train(RankArgs),
+    /// List the near-duplicates among the incoming images
+    Groups(GroupsArgs),
     /// Hide a class of a labelled set as if it were drift, label by the truth, and measure
     Simulate(SimulateArgs),
     /// Play a labelling session on the incoming images with a table of the truth as the labeller
@@ -446,6 +448,18 @@ pub struct RankArgs {
     /// Images to print
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub top: usize,
+}
+
+#[cfg(feature = "torch")]
+#[derive(Debug, ClapArgs)]
+pub struct GroupsArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    /// The run whose embeddings are used [default: the newest of the project]
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<PathBuf>,
 }
 
 #[cfg(feature = "torch")]

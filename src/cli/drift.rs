@@ -5,17 +5,19 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use crate::domain::ImageId;
 use crate::evaluation::Interval;
 use crate::workflows::{
-    self, DriftNetwork, DriftResult, DriftSource, Project, RehearseRequest, SimulateRequest,
-    Snapshot, Strategy, SubmitRequest, SubmitSummary,
+    self, DriftNetwork, DriftResult, DriftSession, DriftSource, Project, RehearseRequest,
+    SimulateRequest, Snapshot, Strategy, SubmitRequest, SubmitSummary,
 };
 
 use super::args::{
-    DriftCommand, NetworkArgs, QueueOrder, RankArgs, RehearseArgs, SimulateArgs, SubmitArgs,
+    DriftCommand, GroupsArgs, NetworkArgs, QueueOrder, RankArgs, RehearseArgs, SimulateArgs,
+    SubmitArgs,
 };
 use super::data::project;
-use super::output::{Bar, Output};
+use super::output::{Bar, Output, count};
 
 /// Repeats of the cross-validation behind the printed figures.
 const CV_REPEATS: usize = 10;
@@ -24,6 +26,7 @@ pub fn drift(command: DriftCommand, output: &Output) -> Result<()> {
     match command {
         DriftCommand::Rank(args) => rank(&args, false, output),
         DriftCommand::Train(args) => rank(&args, true, output),
+        DriftCommand::Groups(args) => groups(&args, output),
         DriftCommand::Simulate(args) => simulate(args, output),
         DriftCommand::Rehearse(args) => rehearse(args, output),
     }
@@ -138,6 +141,39 @@ fn rank(args: &RankArgs, must_fit: bool, output: &Output) -> Result<()> {
     output.json(&result_json(&snapshot, &result, args.top))
 }
 
+/// The near-duplicates that the window labels with one key.
+fn groups(args: &GroupsArgs, output: &Output) -> Result<()> {
+    let mut project = project(&args.data, output)?;
+    choose_network(&mut project, &args.network, output)?;
+    let snapshot = project.snapshot();
+    let run = workflows::find_run(&snapshot, args.run.as_deref())?;
+    let session = prepare(&snapshot, &run.dir)?;
+    let groups = session.groups.all();
+    output.say(&format!(
+        "{} of near-duplicates, {} of {} images, by {}",
+        count(groups.len(), "group"),
+        groups.iter().map(Vec::len).sum::<usize>(),
+        session.images.len(),
+        session.source
+    ));
+    let classes = &snapshot.manifest.classes;
+    let label = |image: ImageId| snapshot.label(image).map(|label| label.name(classes));
+    let key = |image: ImageId| &snapshot.manifest.get(image).key;
+    let mut listed = Vec::new();
+    for (at, group) in groups.iter().enumerate() {
+        for image in group {
+            let label = label(*image).unwrap_or_default();
+            output.say(&format!("{:>5}  {label:16}  {}", at + 1, key(*image)));
+        }
+        let images = group.iter();
+        let images = images.map(|image| json!({"filename": key(*image), "label": label(*image)}));
+        listed.push(images.collect::<Vec<_>>());
+    }
+    output.json(&json!({
+        "network": session.source, "images": session.images.len(), "groups": listed,
+    }))
+}
+
 /// Remembers in the project with which network drift is to be looked for, if one is given.
 fn choose_network(project: &mut Project, args: &NetworkArgs, output: &Output) -> Result<()> {
     let Some(weights) = &args.weights else {
@@ -162,11 +198,14 @@ fn choose_network(project: &mut Project, args: &NetworkArgs, output: &Output) ->
 
 /// Embeds, then fits on the hand labels of the project.
 pub fn refit(snapshot: &Snapshot, run: &std::path::Path) -> Result<DriftResult> {
+    let session = prepare(snapshot, run)?;
+    Ok(session.refit(&workflows::drift_labels(snapshot), CV_REPEATS))
+}
+
+fn prepare(snapshot: &Snapshot, run: &Path) -> Result<DriftSession> {
     let bar = Bar::new();
     let source = DriftSource::of(snapshot, run)?;
-    let session = workflows::prepare_drift(snapshot, &source, &bar.context)?;
-    drop(bar);
-    Ok(session.refit(&workflows::drift_labels(snapshot), CV_REPEATS))
+    Ok(workflows::prepare_drift(snapshot, &source, &bar.context)?)
 }
 
 /// Quality with intervals, or why there is none.

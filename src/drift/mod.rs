@@ -16,7 +16,8 @@
 //!
 //! An embedding is L2-normalised and projected once ([`Projection`]); once drift is labelled, a
 //! [`DriftHead`] refits on the projected features within milliseconds. How well the head does is measured by
-//! `evaluation::cross_validate` with [`held_out_scorer`].
+//! `evaluation::cross_validate` with [`held_out_scorer`]. [`DuplicateGroups`] says which images are nearly the
+//! same, so that neither a fold nor a queue treats them as different.
 
 mod appearance;
 mod calibration;
@@ -24,6 +25,7 @@ mod classifier;
 mod coreset;
 mod covariance;
 mod decision;
+mod duplicates;
 mod embedding;
 mod energy;
 mod error;
@@ -53,6 +55,7 @@ pub use calibration::{Calibrated, Calibration};
 pub use classifier::{LinearClassifier, OnLogits};
 pub use coreset::k_center;
 pub use decision::{Decision, cheapest, combine, gate, prior_shifted};
+pub use duplicates::DuplicateGroups;
 pub use embedding::EmbeddingView;
 pub use energy::Energy;
 pub use error::DriftError;

@@ -1,5 +1,8 @@
 //! How well drift is told from regular images that the head has not seen.
 
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -17,7 +20,7 @@ const RESAMPLES: usize = 500;
 pub struct CvPlan {
     /// Times the images are dealt into folds anew, at least 1.
     pub repeats: usize,
-    /// Folds wanted; reduced to the size of the rarer class, at least 2.
+    /// Folds wanted; reduced to the groups that the rarer class lies in, at least 2.
     pub folds: usize,
     /// Probability from which an image is answered "drift" in the reported F1, precision and recall.
     pub threshold: f64,
@@ -42,7 +45,8 @@ impl Default for CvPlan {
 ///
 /// The threshold of F1, precision and recall is fixed beforehand ([`CvPlan::threshold`]), so it is
 /// never chosen on the images it is reported for. The intervals are 95 % percentile bootstraps over the
-/// labelled images, drift and regular drawn apart (500 resamples); `sd` is between repeats.
+/// labelled images, drift and regular drawn apart and near-duplicates drawn together (500 resamples); `sd` is
+/// between repeats.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CvReport {
     /// Labelled drift images.
@@ -87,6 +91,26 @@ pub enum CrossValidationError<E: std::error::Error + 'static> {
         /// Labelled regular images.
         regular: usize,
     },
+    /// All labels of a kind lie in one group, which is never split.
+    #[error(
+        "all {images} {kind} labels are near-duplicates of each other, and measuring needs at least 2 {kind} images that are not: label another one, then retrain"
+    )]
+    OneGroup {
+        /// `drift` or `regular`.
+        kind: &'static str,
+        /// Labelled images of that kind.
+        images: usize,
+    },
+    /// A group for another number of images.
+    #[error(
+        "there are {groups} groups for {images} images, and each needs one: prepare the drift model again"
+    )]
+    GroupsMismatch {
+        /// Groups given.
+        groups: usize,
+        /// Images given.
+        images: usize,
+    },
     /// The head could not be fitted.
     #[error(transparent)]
     Head(E),
@@ -95,17 +119,39 @@ pub enum CrossValidationError<E: std::error::Error + 'static> {
     Scores(#[from] EvaluationError),
 }
 
-/// Repeated stratified K-fold cross-validation.
+/// Repeated stratified K-fold cross-validation of images that are all different: see
+/// [`cross_validate_grouped`].
+///
+/// # Errors
+/// As [`cross_validate_grouped`].
+pub fn cross_validate<E>(
+    labels: &[Option<bool>],
+    plan: &CvPlan,
+    score_held_out: impl Fn(&[usize]) -> Result<Vec<f64>, E> + Sync,
+) -> Result<CvReport, CrossValidationError<E>>
+where
+    E: std::error::Error + Send + 'static,
+{
+    let alone: Vec<usize> = (0..labels.len()).collect();
+    cross_validate_grouped(labels, &alone, plan, score_held_out)
+}
+
+/// Repeated stratified K-fold cross-validation that holds out groups whole (scikit-learn's
+/// `StratifiedGroupKFold`), so that no image is judged by a head that has learned its near-duplicate.
 ///
 /// `labels` has one entry per image: `Some(true)` for drift, `Some(false)` for regular, `None` for an
-/// image that takes no part. `score_held_out` gets positions in `labels`, fits a head without the labels
+/// image that takes no part. `groups` has one entry per image too; images of equal entries share a fold.
+/// `score_held_out` gets positions in `labels`, fits a head without the labels
 /// of these and returns its probability of drift for each, in the same order. Folds are scored in
 /// parallel; the result does not depend on how many threads there are.
 ///
 /// # Errors
-/// [`CrossValidationError::TooFewLabels`] below two images of a kind, and whatever the head reports.
-pub fn cross_validate<E>(
+/// [`CrossValidationError::TooFewLabels`] below two images of a kind, [`CrossValidationError::OneGroup`] when
+/// those of a kind are all of one group, [`CrossValidationError::GroupsMismatch`], and whatever the head
+/// reports.
+pub fn cross_validate_grouped<E>(
     labels: &[Option<bool>],
+    groups: &[usize],
     plan: &CvPlan,
     score_held_out: impl Fn(&[usize]) -> Result<Vec<f64>, E> + Sync,
 ) -> Result<CvReport, CrossValidationError<E>>
@@ -121,12 +167,29 @@ where
             regular: regular.len(),
         });
     }
-    let folds = plan.folds.clamp(2, rarer);
+    if groups.len() != labels.len() {
+        return Err(CrossValidationError::GroupsMismatch {
+            groups: groups.len(),
+            images: labels.len(),
+        });
+    }
+    let mut fewest = rarer;
+    for (kind, rows) in [("drift", &drift), ("regular", &regular)] {
+        let distinct: BTreeSet<usize> = rows.iter().map(|row| groups[*row]).collect();
+        if distinct.len() < 2 {
+            return Err(CrossValidationError::OneGroup {
+                kind,
+                images: rows.len(),
+            });
+        }
+        fewest = fewest.min(distinct.len());
+    }
+    let folds = plan.folds.clamp(2, fewest);
     let repeats = plan.repeats.max(1);
 
     let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
     let held_out: Vec<Vec<usize>> = (0..repeats)
-        .flat_map(|_| deal(&drift, &regular, folds, &mut rng))
+        .flat_map(|_| deal(&drift, &regular, groups, folds, &mut rng))
         .collect();
     let fold_scores: Vec<Vec<f64>> = held_out
         .par_iter()
@@ -136,6 +199,7 @@ where
 
     let rows: Vec<usize> = (0..labels.len()).filter(|r| labels[*r].is_some()).collect();
     let truth: Vec<bool> = rows.iter().map(|r| labels[*r] == Some(true)).collect();
+    let of_rows: Vec<usize> = rows.iter().map(|r| groups[*r]).collect();
     let mut by_repeat = Vec::with_capacity(repeats);
     for (folds_of, scores_of) in held_out.chunks(folds).zip(fold_scores.chunks(folds)) {
         let mut scores = vec![f64::NAN; labels.len()];
@@ -165,7 +229,7 @@ where
         .collect();
     let pooled = BinaryScores::new(&mean, &truth)?;
     let [f1, precision, recall, average_precision, roc_auc] =
-        intervals(&by_repeat, &truth, plan.threshold, &mut rng)?;
+        intervals(&by_repeat, &truth, &of_rows, plan.threshold, &mut rng)?;
     let mut out_of_fold = vec![None; labels.len()];
     for (row, score) in rows.iter().zip(&mean) {
         #[expect(
@@ -198,15 +262,60 @@ fn rows_labelled(labels: &[Option<bool>], drift: bool) -> Vec<usize> {
         .collect()
 }
 
-/// Deals both kinds round the folds like cards, so that fold sizes differ by one at most, within each
-/// kind and in all.
-fn deal(drift: &[usize], regular: &[usize], folds: usize, rng: &mut ChaCha8Rng) -> Vec<Vec<usize>> {
-    let (mut drift, mut regular) = (drift.to_vec(), regular.to_vec());
-    drift.shuffle(rng);
-    regular.shuffle(rng);
+/// Images that are held out together.
+#[derive(Default)]
+struct Unit {
+    rows: Vec<usize>,
+    /// How many of them are drift, and how many regular.
+    counts: [usize; 2],
+}
+
+/// Deals the groups of both kinds round the folds: each to the fold that has the least of what it brings. What
+/// holds both kinds goes first and then the largest, so that what is left over is small. Every fold gets
+/// both kinds, given as many groups of each kind as folds. Images that are all different are dealt like
+/// cards: fold sizes differ by one at most, within each kind and in all.
+fn deal(
+    drift: &[usize],
+    regular: &[usize],
+    groups: &[usize],
+    folds: usize,
+    rng: &mut ChaCha8Rng,
+) -> Vec<Vec<usize>> {
+    let mut units: Vec<Unit> = Vec::new();
+    let mut unit_of: HashMap<usize, usize> = HashMap::new();
+    for (kind, rows) in [drift, regular].into_iter().enumerate() {
+        let mut rows = rows.to_vec();
+        rows.shuffle(rng);
+        for row in rows {
+            let unit = *unit_of.entry(groups[row]).or_insert_with(|| {
+                units.push(Unit::default());
+                units.len() - 1
+            });
+            units[unit].rows.push(row);
+            units[unit].counts[kind] += 1;
+        }
+    }
+    // Stable, so that equals stay shuffled.
+    let both = |unit: &Unit| unit.counts.iter().all(|n| *n > 0);
+    units.sort_by_key(|unit| Reverse((both(unit), unit.rows.len())));
+    let totals = [drift.len(), regular.len()];
     let mut dealt = vec![Vec::new(); folds];
-    for (turn, row) in drift.into_iter().chain(regular).enumerate() {
-        dealt[turn % folds].push(row);
+    let mut counts = vec![[0_usize; 2]; folds];
+    for unit in units {
+        let brings = |kind: &usize| unit.counts[*kind] > 0;
+        let kinds = || (0..2).filter(brings);
+        let key = |fold: usize| {
+            let lacking = kinds().filter(|kind| counts[fold][*kind] == 0).count();
+            // Shares of the kinds, in integers: of one kind alone it is its number.
+            let share = |kind: usize| unit.counts[kind] * counts[fold][kind] * totals[1 - kind];
+            let load: usize = kinds().map(share).sum();
+            (Reverse(lacking), load, counts[fold].iter().sum::<usize>())
+        };
+        let fold = (0..folds).min_by_key(|fold| key(*fold)).unwrap_or(0);
+        dealt[fold].extend(unit.rows);
+        for (count, more) in counts[fold].iter_mut().zip(unit.counts) {
+            *count += more;
+        }
     }
     dealt
 }
@@ -226,6 +335,7 @@ fn figures(scores: &BinaryScores, threshold: f64) -> Result<[f64; 5], Evaluation
 fn intervals(
     by_repeat: &[Vec<f64>],
     truth: &[bool],
+    groups: &[usize],
     threshold: f64,
     rng: &mut ChaCha8Rng,
 ) -> Result<[Interval; 5], EvaluationError> {
@@ -250,8 +360,19 @@ fn intervals(
             })
             .collect()
     };
-    let kinds: [Vec<usize>; 2] =
-        [true, false].map(|kind| (0..truth.len()).filter(|i| truth[*i] == kind).collect());
+    // Drawn whole, as near-duplicates say little more than one of them.
+    let kinds: [Vec<Vec<usize>>; 2] = [true, false].map(|kind| {
+        let mut units: Vec<Vec<usize>> = Vec::new();
+        let mut unit_of: HashMap<usize, usize> = HashMap::new();
+        for i in (0..truth.len()).filter(|i| truth[*i] == kind) {
+            let unit = *unit_of.entry(groups[i]).or_insert(units.len());
+            if unit == units.len() {
+                units.push(Vec::new());
+            }
+            units[unit].push(i);
+        }
+        units
+    });
 
     let all = figures_weighted(&vec![1; truth.len()])?;
     let mut resampled: [Vec<f64>; 5] = Default::default();
@@ -259,7 +380,9 @@ fn intervals(
         let mut times = vec![0; truth.len()];
         for kind in &kinds {
             for _ in 0..kind.len() {
-                times[kind[rng.random_range(0..kind.len())]] += 1;
+                for i in &kind[rng.random_range(0..kind.len())] {
+                    times[*i] += 1;
+                }
             }
         }
         let drawn = figures_weighted(&times)?;
@@ -361,6 +484,54 @@ mod tests {
     }
 
     #[test]
+    fn labels_that_are_all_one_picture_are_refused() {
+        let labels = [Some(true), Some(true), Some(false), Some(false), None];
+        let check = |groups: &[usize]| {
+            let e = cross_validate_grouped(&labels, groups, &plan(5, 1), oracle(&labels));
+            e.expect_err("no two groups").to_string()
+        };
+        let e = check(&[7, 7, 1, 2, 7]);
+        assert!(
+            e.starts_with("all 2 drift labels are near-duplicates"),
+            "{e}"
+        );
+        assert!(check(&[1, 2, 7, 7, 7]).contains("2 regular labels"));
+        assert!(check(&[1, 2]).contains("2 groups for 5 images"));
+    }
+
+    #[test]
+    fn near_duplicates_are_drawn_together() {
+        // Ten copies of each image say no more than one of each: the intervals are as wide.
+        let once: Vec<Option<bool>> = (0..24).map(|i| Some(i % 4 == 0)).collect();
+        let copies: Vec<Option<bool>> = once.iter().flat_map(|label| [*label; 10]).collect();
+        let groups: Vec<usize> = (0..copies.len()).map(|i| i / 10).collect();
+        let judge = |rows: &[usize], every: usize| {
+            let noisy = |row: &usize| {
+                let image = row / every;
+                let noise = ((image * 7919) % 101) as f64 / 101.0;
+                if image.is_multiple_of(4) {
+                    1.0 - noise
+                } else {
+                    noise
+                }
+            };
+            Ok::<_, Infallible>(rows.iter().map(noisy).collect::<Vec<f64>>())
+        };
+        let width = |i: Interval| i.hi - i.lo;
+        let plan = plan(5, 1);
+        let alone = cross_validate(&once, &plan, |rows| judge(rows, 1)).expect("enough");
+        let grouped = cross_validate_grouped(&copies, &groups, &plan, |rows| judge(rows, 10));
+        let fooled = cross_validate(&copies, &plan, |rows| judge(rows, 10)).expect("enough");
+        let (alone, grouped) = (width(alone.f1), width(grouped.expect("enough").f1));
+        assert!((grouped - alone).abs() < 0.2 * alone, "{grouped} {alone}");
+        assert!(
+            width(fooled.f1) < 0.6 * alone,
+            "{} {alone}",
+            width(fooled.f1)
+        );
+    }
+
+    #[test]
     fn a_noisy_ranking_has_an_interval_around_its_figure() {
         let labels: Vec<Option<bool>> = (0..120).map(|i| Some(i % 8 == 0)).collect();
         let report = cross_validate(&labels, &plan(5, 4), oracle(&labels)).expect("enough");
@@ -392,7 +563,8 @@ mod tests {
             let regular: Vec<usize> = (n_drift..n_drift + n_regular).collect();
             let folds = wanted.min(n_drift).min(n_regular);
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let dealt = deal(&drift, &regular, folds, &mut rng);
+            let alone: Vec<usize> = (0..n_drift + n_regular).collect();
+            let dealt = deal(&drift, &regular, &alone, folds, &mut rng);
             let mut all: Vec<usize> = dealt.concat();
             all.sort_unstable();
             prop_assert_eq!(all, (0..n_drift + n_regular).collect::<Vec<_>>());
@@ -404,6 +576,34 @@ mod tests {
                 let (min, max) = (sizes.iter().min(), sizes.iter().max());
                 prop_assert!(max.expect("folds") - min.expect("folds") <= 1);
                 prop_assert!(*min.expect("folds") >= 1);
+            }
+        }
+
+        #[test]
+        fn a_group_is_never_split_and_every_fold_has_both_kinds(
+            images in prop::collection::vec((0_usize..14, prop::bool::ANY), 4..90),
+            wanted in 2_usize..10, seed: u64,
+        ) {
+            let groups: Vec<usize> = images.iter().map(|(group, _)| *group).collect();
+            let of = |kind: bool| -> Vec<usize> {
+                (0..images.len()).filter(|i| images[*i].1 == kind).collect()
+            };
+            let (drift, regular) = (of(true), of(false));
+            let distinct = |rows: &[usize]| rows.iter().map(|r| groups[*r]).collect::<BTreeSet<_>>().len();
+            let most = distinct(&drift).min(distinct(&regular));
+            prop_assume!(most >= 2);
+            let folds = wanted.min(most);
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let dealt = deal(&drift, &regular, &groups, folds, &mut rng);
+            prop_assert_eq!(dealt.concat().len(), images.len());
+            let mut fold_of: HashMap<usize, usize> = HashMap::new();
+            for (fold, rows) in dealt.iter().enumerate() {
+                for row in rows {
+                    prop_assert_eq!(*fold_of.entry(groups[*row]).or_insert(fold), fold);
+                }
+                for kind in [true, false] {
+                    prop_assert!(rows.iter().any(|row| images[*row].1 == kind), "fold {} {:?}", fold, dealt);
+                }
             }
         }
     }

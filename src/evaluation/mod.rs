@@ -12,7 +12,9 @@ mod temperature;
 
 pub use binary::{BinaryCounts, BinaryScores, PrecisionRecallCurve};
 pub use confusion::{ClassMetrics, ConfusionMatrix, NotSquare};
-pub use cross_validation::{CrossValidationError, CvPlan, CvReport, cross_validate};
+pub use cross_validation::{
+    CrossValidationError, CvPlan, CvReport, cross_validate, cross_validate_grouped,
+};
 pub use error::EvaluationError;
 pub use interval::{Interval, bootstrap_interval, wilson_interval};
 pub use probability::{

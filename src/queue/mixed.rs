@@ -1,5 +1,7 @@
 //! The default queue for labelling drift: a little of everything that finds it, each image with its reason.
 
+use std::collections::HashMap;
+
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -18,6 +20,8 @@ pub struct Known<'a> {
     pub labels: &'a [Option<bool>],
     /// Labelled images that were shown a second time already.
     pub repeated: &'a [usize],
+    /// Near-duplicates: images of equal entries are one group. Empty where all images are different.
+    pub groups: &'a [usize],
     /// One slice for each score of how far out an image lies: its place among regular images, in `[0, 1]`.
     pub anomalies: &'a [&'a [f64]],
     /// One slice for each score of how new an image is wherever it lies, on any scale, higher is newer.
@@ -67,6 +71,8 @@ pub enum Reason {
     },
     /// Drawn at random.
     Control,
+    /// An image like it to a pixel or so is labelled already.
+    NearDuplicate,
     /// Labelled before.
     Repeat,
 }
@@ -99,6 +105,9 @@ impl Reason {
             Self::Control => {
                 "control sample drawn at random, to tell how frequent drift is".to_owned()
             }
+            Self::NearDuplicate => {
+                "all others are labelled; so is a near-duplicate of this one".to_owned()
+            }
             Self::Repeat => "labelled before, shown again".to_owned(),
         }
     }
@@ -115,6 +124,7 @@ impl Reason {
             Self::CloseCall { .. } => "close call",
             Self::HeadsDisagree { .. } => "heads disagree",
             Self::Control => "control",
+            Self::NearDuplicate => "near-duplicate",
             Self::Repeat => "repeat",
         }
     }
@@ -152,7 +162,8 @@ pub enum QueueError {
 }
 
 /// The next `count` images to label, each with the reason, in order; fewer where no more are unlabelled. No
-/// image comes twice. A tenth is a [control sample](super::control_sample), a thirtieth was labelled before,
+/// image comes twice, and of a group of near-duplicates only one comes at a time; once one is labelled the
+/// others wait until nothing else is left, but for the control sample, which must not choose. A tenth is a [control sample](super::control_sample), a thirtieth was labelled before,
 /// the rest are dealt out in fixed shares among the parts that have something to show: before there is a
 /// head, mostly what is anomalous or new, then mostly what the head and its neighbours point to. `seed`
 /// draws the random images; it must stay the same while a set is labelled, or else the control sample
@@ -168,7 +179,14 @@ pub fn mixed(
     known.check()?;
     let images = known.labels.len();
     let labelled = known.labels.iter().flatten().count();
-    let mut parts = known.parts(count);
+    let groups = Groups::of(known);
+    let mut shown: Vec<bool> = known.labels.iter().map(Option::is_some).collect();
+    // Those that would say what a label has said already.
+    let mut redundant = shown.clone();
+    for image in (0..images).filter(|image| shown[*image]) {
+        groups.mark(image, &mut redundant);
+    }
+    let mut parts = known.parts(count, &redundant);
     // As if the images labelled so far had been dealt out too: a queue that is built anew after every label
     // would else show its largest part only.
     let mut turns = Turns::new(&parts);
@@ -177,7 +195,6 @@ pub fn mixed(
     }
     let control = control_order(images, seed);
     let mut repeats = known.repeats(seed);
-    let mut shown: Vec<bool> = known.labels.iter().map(Option::is_some).collect();
     let mut items: Vec<(usize, Reason)> = Vec::new();
     let mut fresh = labelled;
     let before = labelled + known.repeated.len();
@@ -195,16 +212,50 @@ pub fn mixed(
         let next = match missing {
             Some(image) => Some((*image, Reason::Control)),
             None => turns
-                .next_shown(&mut parts, &shown)
+                .next_shown(&mut parts, &redundant)
                 // Nothing else is known of the rest.
-                .or_else(|| Some((*control.iter().find(is_new)?, Reason::Control))),
+                .or_else(|| {
+                    let other = control.iter().find(|image| !redundant[**image]);
+                    Some((*other?, Reason::Control))
+                })
+                .or_else(|| Some((*control.iter().find(is_new)?, Reason::NearDuplicate))),
         };
         let Some((image, reason)) = next else { break };
-        shown[image] = true;
+        groups.mark(image, &mut shown);
+        groups.mark(image, &mut redundant);
         fresh += 1;
         items.push((image, reason));
     }
     Ok(items)
+}
+
+/// The images of each group.
+struct Groups<'a> {
+    of: &'a [usize],
+    members: HashMap<usize, Vec<usize>>,
+}
+
+impl<'a> Groups<'a> {
+    fn of(known: &Known<'a>) -> Self {
+        let mut members: HashMap<usize, Vec<usize>> = HashMap::new();
+        for (image, group) in known.groups.iter().enumerate() {
+            members.entry(*group).or_default().push(image);
+        }
+        Self {
+            of: known.groups,
+            members,
+        }
+    }
+
+    /// Sets the marks of `image` and its near-duplicates.
+    fn mark(&self, image: usize, marks: &mut [bool]) {
+        marks[image] = true;
+        if let Some(group) = self.of.get(image) {
+            for other in &self.members[group] {
+                marks[*other] = true;
+            }
+        }
+    }
 }
 
 /// One part of the queue: its share, and its images from last to first.
@@ -257,10 +308,12 @@ impl Known<'_> {
             odd.map(|slice| (what, slice.len()))
         };
         let similarity = self.similarity.filter(|s| s.len() != images);
+        let groups = Some(self.groups).filter(|g| !g.is_empty() && g.len() != images);
         let odd = lengths("an anomaly score", self.anomalies)
             .or_else(|| lengths("a novelty score", self.novelties))
             .or_else(|| lengths("the drift probability", self.heads))
-            .or(similarity.map(|s| ("the similarity to drift", s.len())));
+            .or(similarity.map(|s| ("the similarity to drift", s.len())))
+            .or(groups.map(|g| ("the group", g.len())));
         if let Some((what, given)) = odd {
             return Err(QueueError::LengthMismatch {
                 what,
@@ -277,9 +330,10 @@ impl Known<'_> {
 
     /// The parts that have something to show, `most` images each. Shares as measured on held-out classes of
     /// surface photographs: what finds the first drift images before there is a head, what finds the rest
-    /// after.
-    fn parts(&self, most: usize) -> Vec<Part> {
+    /// after. `redundant` images are left out.
+    fn parts(&self, most: usize, redundant: &[bool]) -> Vec<Part> {
         let head = self.heads.first();
+        let top = |score: &dyn Fn(usize) -> f64| top(most, redundant, score);
         let mut parts = Vec::new();
         let mut add = |share: f64, images: Vec<(usize, Reason)>| {
             if !images.is_empty() {
@@ -293,7 +347,7 @@ impl Known<'_> {
         };
         for scores in self.anomalies {
             let share = anomalous / self.anomalies.len() as f64;
-            let top = self.top(most, |image| scores[image]);
+            let top = top(&|image| scores[image]);
             let reason = |image: usize| Reason::Anomalous {
                 place: scores[image],
             };
@@ -301,11 +355,11 @@ impl Known<'_> {
         }
         for scores in self.novelties {
             let share = new / self.novelties.len() as f64;
-            let top = self.top(most, |image| scores[image]);
+            let top = top(&|image| scores[image]);
             add(share, with_reason(top, |_| Reason::New));
         }
         if let Some(similarity) = self.similarity {
-            let top = self.top(most, |image| f64::from(similarity[image]));
+            let top = top(&|image| f64::from(similarity[image]));
             let reason = |image: usize| Reason::NeighbourOfDrift {
                 similarity: similarity[image],
             };
@@ -313,22 +367,22 @@ impl Known<'_> {
         }
         let Some(head) = head else {
             let diverse = self.diverse.iter().rev().copied();
-            let unlabelled = diverse.filter(|image| self.labels[*image].is_none());
-            add(1.0, with_reason(unlabelled.collect(), |_| Reason::Diverse));
+            let new = diverse.filter(|image| !redundant[*image]);
+            add(1.0, with_reason(new.collect(), |_| Reason::Diverse));
             return parts;
         };
-        let top = self.top(most, |image| head[image]);
+        let most_likely = top(&|image| head[image]);
         let likely = |image: usize| Reason::LikelyDrift {
             probability: head[image],
         };
-        add(3.0, with_reason(top, likely));
-        let top = self.top(most, |image| -(head[image] - 0.5).abs());
+        add(3.0, with_reason(most_likely, likely));
+        let closest = top(&|image| -(head[image] - 0.5).abs());
         let close = |image: usize| Reason::CloseCall {
             probability: head[image],
         };
-        add(1.5, with_reason(top, close));
+        add(1.5, with_reason(closest, close));
         if let Some(other) = self.heads.get(1) {
-            let top = self.top(most, |image| (head[image] - other[image]).abs());
+            let top = top(&|image| (head[image] - other[image]).abs());
             let disagree = |image: usize| Reason::HeadsDisagree {
                 first: head[image],
                 second: other[image],
@@ -336,24 +390,6 @@ impl Known<'_> {
             add(0.5, with_reason(top, disagree));
         }
         parts
-    }
-
-    /// The `most` unlabelled images with the highest scores, the highest last. Of equals the first in the
-    /// order of the images.
-    fn top(&self, most: usize, score: impl Fn(usize) -> f64) -> Vec<usize> {
-        let mut ranked: Vec<(f64, usize)> = (0..self.labels.len())
-            .filter(|image| self.labels[*image].is_none())
-            .map(|image| (score(image), image))
-            .filter(|(score, _)| score.is_finite())
-            .collect();
-        let highest_first =
-            |a: &(f64, usize), b: &(f64, usize)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-        if most < ranked.len() {
-            ranked.select_nth_unstable_by(most, highest_first);
-            ranked.truncate(most);
-        }
-        ranked.sort_by(|a, b| highest_first(b, a));
-        ranked.into_iter().map(|(_, image)| image).collect()
     }
 
     /// The labelled images that were shown once, in an order that changes with their number.
@@ -370,6 +406,24 @@ impl Known<'_> {
         labelled.shuffle(&mut rng);
         labelled
     }
+}
+
+/// The `most` images with the highest scores, the highest last, but for the `redundant` ones. Of equals the
+/// first in the order of the images.
+fn top(most: usize, redundant: &[bool], score: &dyn Fn(usize) -> f64) -> Vec<usize> {
+    let mut ranked: Vec<(f64, usize)> = (0..redundant.len())
+        .filter(|image| !redundant[*image])
+        .map(|image| (score(image), image))
+        .filter(|(score, _)| score.is_finite())
+        .collect();
+    let highest_first =
+        |a: &(f64, usize), b: &(f64, usize)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+    if most < ranked.len() {
+        ranked.select_nth_unstable_by(most, highest_first);
+        ranked.truncate(most);
+    }
+    ranked.sort_by(|a, b| highest_first(b, a));
+    ranked.into_iter().map(|(_, image)| image).collect()
 }
 
 fn with_reason(images: Vec<usize>, reason: impl Fn(usize) -> Reason) -> Vec<(usize, Reason)> {
@@ -390,6 +444,7 @@ mod tests {
     const NOTHING: Known<'static> = Known {
         labels: &[],
         repeated: &[],
+        groups: &[],
         anomalies: &[],
         novelties: &[],
         diverse: &[],
@@ -457,6 +512,7 @@ mod tests {
         let known = Known {
             labels: &labels,
             repeated: &[],
+            groups: &[],
             anomalies: &[&far],
             novelties: &[&far],
             heads: &[&p, &other],
@@ -516,6 +572,45 @@ mod tests {
     }
 
     #[test]
+    fn of_near_duplicates_one_is_shown_and_the_others_wait_for_the_end() {
+        // Images 90 to 99 are one picture, and the most likely drift.
+        let groups: Vec<usize> = (0..100).map(|i| if i < 90 { i } else { 90 }).collect();
+        let mut labels = vec![None; 100];
+        labels[0] = Some(true);
+        labels[1] = Some(false);
+        let p = ramp(100, 1);
+        let of_group = |items: &[(usize, Reason)]| -> Vec<(usize, Reason)> {
+            let items = items.iter().filter(|(image, _)| *image >= 90);
+            items.copied().collect()
+        };
+        let deal = |labels: &[Option<bool>]| {
+            let known = Known {
+                labels,
+                groups: &groups,
+                heads: &[&p],
+                ..NOTHING
+            };
+            mixed(&known, 200, 1).expect("as many values as images")
+        };
+        let items = deal(&labels);
+        assert_eq!(count(&items, |r| !r.is_blind()), 89);
+        assert_eq!(of_group(&items).len(), 1, "{items:?}");
+        // One is labelled: none of the others comes soon but as part of the control sample.
+        labels[99] = Some(true);
+        let items = deal(&labels);
+        assert_eq!(of_group(&items).len(), 1);
+        let (last, reason) = of_group(&items)[0];
+        let at = items.iter().position(|(image, _)| *image == last);
+        let end = items.len() - 1;
+        assert!(reason == Reason::Control || (reason == Reason::NearDuplicate && at == Some(end)));
+        // Nothing else is left: they come one by one.
+        labels[..90].fill(Some(false));
+        let items = deal(&labels);
+        assert_eq!(count(&items, |r| !r.is_blind()), 1);
+        assert_eq!(of_group(&items).len(), 1);
+    }
+
+    #[test]
     fn values_of_other_images_are_refused() {
         let labels = [None; 3];
         let known = Known {
@@ -550,14 +645,16 @@ mod tests {
         #[test]
         fn no_image_comes_twice_and_the_seed_decides(
             images in prop::collection::vec((prop::option::of(prop::bool::ANY), -1.0..2.0_f64), 0..120),
-            wanted in 0_usize..150, head in prop::bool::ANY, seed in 0_u64..99,
+            wanted in 0_usize..150, head in prop::bool::ANY, alike in 1_usize..5, seed in 0_u64..99,
         ) {
             let labels: Vec<Option<bool>> = images.iter().map(|(label, _)| *label).collect();
             // Some are no numbers.
             let scores: Vec<f64> = images.iter().map(|(_, s)| if *s < 1.5 { *s } else { f64::NAN }).collect();
             let heads: &[&[f64]] = if head { &[&scores] } else { &[] };
+            let groups: Vec<usize> = (0..labels.len()).map(|image| image / alike).collect();
             let known = Known {
                 labels: &labels,
+                groups: if alike > 1 { &groups } else { &[] },
                 anomalies: &[&scores],
                 novelties: &[&scores],
                 heads,
@@ -570,7 +667,8 @@ mod tests {
                 prop_assert_eq!(labels[*image].is_some(), reason.is_blind());
                 prop_assert!(!reason.sentence().contains("NaN"));
             }
-            let unlabelled = labels.iter().filter(|label| label.is_none()).count();
+            let unlabelled = (0..labels.len()).filter(|image| labels[*image].is_none());
+            let unlabelled = unlabelled.map(|image| groups[image]).collect::<BTreeSet<_>>().len();
             let fresh = count(&items, |r| !r.is_blind());
             prop_assert!(items.len() == wanted || fresh == unlabelled);
             prop_assert_eq!(&items, &mixed(&known, wanted, seed).expect("the same"));

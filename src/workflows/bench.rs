@@ -218,6 +218,8 @@ impl Drop for Bench {
 fn drift(data: &Path, place: &Path, context: &JobContext) -> Result<Vec<Figure>, WorkflowError> {
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    use crate::drift::{DuplicateGroups, EmbeddingView};
+
     let mut figures = Vec::new();
     let mut small = None;
     for images in [10_000, 100_000] {
@@ -242,6 +244,15 @@ fn drift(data: &Path, place: &Path, context: &JobContext) -> Result<Vec<Figure>,
         figures.push(Figure::times(&name, times));
         small = small.or(Some((session, labels)));
     }
+    context.report(0, 1, "looking for near-duplicates");
+    let (images, dim) = (10_000, 2_048);
+    let made = super::drift::made_embeddings(images, dim, 0);
+    let embeddings = EmbeddingView::new(&made, dim)?;
+    let started = Instant::now();
+    std::hint::black_box(DuplicateGroups::find(embeddings)?);
+    let took = started.elapsed().as_secs_f64() * 1000.0;
+    let name = format!("near-duplicates among {images}");
+    figures.push(Figure::times(&name, vec![took]));
     let Some((session, labels)) = small else {
         return Ok(figures);
     };

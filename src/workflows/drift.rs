@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Instant,
 };
 
@@ -13,10 +14,11 @@ use serde::Serialize;
 
 use crate::domain::{ClassId, ImageId, Prediction, Split};
 use crate::drift::{
-    Calibration, DriftError, DriftSpace, EmbeddingView, Fitted, Images, LocalShape, LocalSource,
-    NamedScores, PictureSource, SpaceRows, k_center, similarity_to_nearest,
+    Calibration, DriftError, DriftSpace, DuplicateGroups, EmbeddingView, Fitted, Images,
+    LocalShape, LocalSource, NamedScores, PictureSource, SpaceRows, k_center,
+    similarity_to_nearest,
 };
-use crate::evaluation::{CvPlan, CvReport, cross_validate};
+use crate::evaluation::{CvPlan, CvReport, cross_validate_grouped};
 use crate::inference::LocalMemory;
 use crate::jobs::JobContext;
 use crate::project::Snapshot;
@@ -25,7 +27,7 @@ use crate::storage::Digest;
 
 use super::export::refuse_own_files;
 use super::{
-    Unreadable, WorkflowError,
+    ImageGroups, Unreadable, WorkflowError,
     embed::{Body, Eyes, embed, write_csv},
     pictures::{Pictures, Shown},
     run::load_run,
@@ -84,6 +86,10 @@ pub struct DriftSession {
     pub images: Vec<ImageId>,
     /// Candidates that cannot be read, with the sentence why.
     pub failed: Unreadable,
+    /// Near-duplicates among the candidates: one key labels them alike, no fold splits them, and the queue
+    /// shows one of them at a time.
+    pub groups: Arc<ImageGroups>,
+    duplicates: DuplicateGroups,
     rows: HashMap<ImageId, usize>,
     space: DriftSpace,
     /// Candidates first, then regular images that a head is fitted beside them.
@@ -171,6 +177,8 @@ pub fn prepare_drift(
     let Fitted { space, train, pool } =
         DriftSpace::fit(regular_part.images()?, &classes, Some(pool_part.images()?))?;
     let pool = pool.expect("a pool was given");
+    context.report(0, 1, "looking for near-duplicates");
+    let duplicates = DuplicateGroups::find(pool_part.images()?.embeddings)?;
 
     let calibration = Calibration::new(train.fused())?;
     #[expect(clippy::cast_possible_truncation, reason = "a share")]
@@ -200,6 +208,8 @@ pub fn prepare_drift(
             .into_iter()
             .filter(|(id, _)| snapshot.manifest.get(*id).incoming)
             .collect(),
+        groups: Arc::new(ImageGroups::new(&candidates, &duplicates)),
+        duplicates,
         images: candidates,
         rows,
         space,
@@ -354,7 +364,7 @@ impl DriftSession {
     }
 
     /// Fits the head on `labels` (true for drift) and ranks all candidates; images that are none are
-    /// passed over. `repeats` of 5-fold cross-validation measure it. Before both kinds are labelled, the
+    /// passed over. `repeats` of 5-fold cross-validation measure it, near-duplicates held out together. Before both kinds are labelled, the
     /// ranking is by distance and says so.
     #[must_use]
     pub fn refit(&self, labels: &[(ImageId, bool)], repeats: usize) -> DriftResult {
@@ -457,6 +467,7 @@ impl DriftSession {
             pool: &self.pool,
             labels: &labelled,
             repeated: &repeated,
+            groups: self.duplicates.ids(),
             head: head.as_deref(),
         };
         let queue = known.next(count, seed)?;
@@ -541,7 +552,8 @@ impl DriftSession {
             }
             self.judge(&labelled, held_out)
         };
-        cross_validate(labelled, plan, scorer).map_err(|error| error.to_string())
+        cross_validate_grouped(labelled, self.duplicates.ids(), plan, scorer)
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -558,10 +570,7 @@ pub(super) fn made_session(images: usize) -> Result<DriftSession, WorkflowError>
             pictures: None,
         })
     }
-    let made = |n: usize, seed: u64| -> Vec<f32> {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        (0..n * DIM).map(|_| rng.random_range(0.0..1.0)).collect()
-    };
+    let made = |n: usize, seed: u64| made_embeddings(n, DIM, seed);
     let (regular, incoming) = (made(PART, 0), made(PART, 1));
     let classes: Vec<ClassId> = (0..PART).map(|i| ClassId::from(i % 6)).collect();
     let Fitted { space, train, .. } =
@@ -587,6 +596,8 @@ pub(super) fn made_session(images: usize) -> Result<DriftSession, WorkflowError>
     Ok(DriftSession {
         source: "made".to_owned(),
         failed: Vec::new(),
+        groups: Arc::default(),
+        duplicates: DuplicateGroups::none(images),
         rows: ids.iter().enumerate().map(|(row, id)| (*id, row)).collect(),
         space,
         features,
@@ -597,6 +608,13 @@ pub(super) fn made_session(images: usize) -> Result<DriftSession, WorkflowError>
     })
 }
 
+/// Random embeddings of `dim` numbers.
+pub(super) fn made_embeddings(images: usize, dim: usize, seed: u64) -> Vec<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let values = 0..images * dim;
+    values.map(|_| rng.random_range(0.0..1.0)).collect()
+}
+
 /// What the default queue is built from.
 pub(super) struct QueueState<'a> {
     pub space: &'a DriftSpace,
@@ -605,6 +623,8 @@ pub(super) struct QueueState<'a> {
     /// One for each of them.
     pub labels: &'a [Option<bool>],
     pub repeated: &'a [usize],
+    /// Of near-duplicates, one for each; none where they do not matter.
+    pub groups: &'a [usize],
     /// Probability of drift of each, once there is a head.
     pub head: Option<&'a [f64]>,
 }
@@ -638,6 +658,7 @@ impl QueueState<'_> {
         let known = Known {
             labels: self.labels,
             repeated: self.repeated,
+            groups: self.groups,
             anomalies: &odd,
             novelties: &new,
             diverse: &diverse,

@@ -18,6 +18,8 @@ mod drift;
 #[cfg(feature = "torch")]
 mod embed;
 #[cfg(feature = "torch")]
+mod groups;
+#[cfg(feature = "torch")]
 mod lane;
 #[cfg(feature = "torch")]
 mod machine;
@@ -61,6 +63,8 @@ pub use drift::{
 };
 #[cfg(feature = "torch")]
 pub use embed::{Body, embed, predict, write_predictions};
+#[cfg(feature = "torch")]
+pub use groups::ImageGroups;
 #[cfg(feature = "torch")]
 pub use machine::machine;
 #[cfg(feature = "torch")]

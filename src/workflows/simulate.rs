@@ -435,6 +435,7 @@ impl Loop<'_> {
             pool: self.shown,
             labels,
             repeated,
+            groups: &[],
             head: heads.map(|h| h.pool.as_slice()),
         };
         let queue = state.next(2, seed)?;

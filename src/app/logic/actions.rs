@@ -55,6 +55,12 @@ impl App {
             Action::MarkRegular => self.label_targets(Some(Label::Regular), Source::Key),
             Action::ClearLabel => self.label_targets(None, Source::Key),
             Action::Accept => self.accept(),
+            Action::LabelDuplicates => {
+                let offer = self.workspace.as_ref().and_then(|w| w.offer(self.view));
+                if let Some(offer) = offer {
+                    self.send_label(offer.images, Some(offer.label), Source::Group);
+                }
+            }
             Action::Flag => self.flag(),
             Action::Undo => self.undo(Order::Undo),
             Action::Redo => self.undo(Order::Redo),

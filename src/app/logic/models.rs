@@ -484,6 +484,7 @@ impl App {
         };
         match w.drift_job.try_end() {
             Some(End::Done(session)) => {
+                w.groups = Arc::clone(&session.groups);
                 w.drift_session = Some(Arc::new(session));
                 w.neighbours_of = None;
                 self.refit(true);
@@ -505,7 +506,7 @@ impl App {
         match w.refit_job.try_end() {
             Some(End::Done(refitted)) => {
                 w.near_drift = refitted.near;
-                w.walk.deal(&refitted.queue);
+                w.walk.deal(&refitted.queue, &w.groups);
                 w.next_to_label = refitted.queue;
                 if w.walk.strategy == Some(Strategy::FindDrift) && w.inspected.is_none() {
                     w.inspected = w.walk.current();

@@ -23,7 +23,7 @@ impl App {
         };
         if strategy == Strategy::FindDrift {
             w.walk = Walk::find_drift();
-            w.walk.deal(&w.next_to_label);
+            w.walk.deal(&w.next_to_label, &w.groups);
             w.inspected = w.walk.current();
             let unprepared = w.drift_session.is_none();
             self.view = View::Label;

@@ -92,6 +92,8 @@ pub(super) fn drift(
         drift,
         runs,
         known: &known,
+        groups: cx.groups,
+        offer: cx.offer,
     };
     with(cx, |panel| view.ui(ui, panel, &data));
 }

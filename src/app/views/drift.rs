@@ -7,6 +7,7 @@ use egui::{Align, ComboBox, Layout, Modifiers, Rect, RichText, ScrollArea, Ui};
 
 use super::panel::PanelContext;
 use crate::app::command::{Action, Command};
+use crate::app::duplicates::Offer;
 use crate::app::icons::Icon;
 use crate::app::state::words::{count, thousands};
 use crate::app::state::{DriftImage, DriftPhase, DriftState, RunsState, runs};
@@ -18,6 +19,7 @@ use crate::app::widgets::thumb_grid::{Tile, Touch, thumb_grid};
 use crate::domain::{ClassId, ImageId, Label};
 use crate::evaluation::{CvReport, Interval};
 use crate::labels::Source;
+use crate::workflows::ImageGroups;
 
 const SIDE: f32 = 252.0;
 
@@ -30,6 +32,10 @@ pub struct DriftData<'a> {
     pub runs: &'a RunsState,
     /// The labelled class of an image, where a label names one, and the answer of the run in use.
     pub known: &'a dyn Fn(ImageId) -> (Option<ClassId>, Option<ClassId>),
+    /// Near-duplicates.
+    pub groups: &'a ImageGroups,
+    /// What one key can do for them.
+    pub offer: Option<&'a Offer>,
 }
 
 /// The Drift view.
@@ -170,7 +176,7 @@ impl DriftView {
             palette,
             rect,
             title,
-            |ui| self.actions(ui, cx, drift),
+            |ui| self.actions(ui, cx, data),
             |ui| {
                 if images.is_empty() {
                     parts::explain(
@@ -193,6 +199,7 @@ impl DriftView {
                             cx,
                             image,
                             (data.known)(image.image).1,
+                            data.groups.others(image.image).count(),
                             selected.contains(&image.image),
                         )
                     },
@@ -213,8 +220,8 @@ impl DriftView {
         }
     }
 
-    fn actions(&mut self, ui: &mut Ui, cx: &PanelContext<'_>, drift: &DriftState) {
-        let palette = cx.palette;
+    fn actions(&mut self, ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
+        let (palette, drift) = (cx.palette, data.drift);
         if self.selected.is_empty() {
             parts::aside(ui, palette.muted, "select images: one key labels them all");
         } else {
@@ -233,6 +240,17 @@ impl DriftView {
             }
             if say(ui, "1  Drift") {
                 cx.label(images, Label::Class(cx.classes.drift()), source);
+            }
+            let why_not = cx.why_not(Action::LabelDuplicates);
+            if let Some(offer) = data.offer.filter(|o| self.selected.contains(&o.from)) {
+                let text = format!(
+                    "N  Also {}",
+                    count(offer.images.len() as u64, "near-duplicate")
+                );
+                let weight = Weight::Plain;
+                if parts::button(ui, palette, weight, None, &text, why_not.as_deref()).clicked() {
+                    cx.send(Action::LabelDuplicates);
+                }
             }
             let n = count(self.selected.len() as u64, "image");
             parts::aside(ui, palette.text, &format!("{n} selected"));
@@ -636,6 +654,7 @@ fn tile(
     cx: &PanelContext<'_>,
     image: &DriftImage,
     answer: Option<ClassId>,
+    alike: usize,
     selected: bool,
 ) -> Tile {
     let palette = cx.palette;
@@ -663,13 +682,19 @@ fn tile(
             None => (1.0, palette.line),
         },
         tag,
-        second: None,
+        second: (alike > 0).then(|| (format!("{alike} alike"), palette.raised)),
         number: Some(
             format!("{:.3}", image.score)
                 .trim_start_matches('0')
                 .to_owned(),
         ),
         selected,
-        spoken: format!("{spoken}, score {:.3},", image.score),
+        spoken: match alike {
+            0 => format!("{spoken}, score {:.3},", image.score),
+            n => {
+                let alike = count(n as u64, "near-duplicate");
+                format!("{spoken}, score {:.3}, {alike},", image.score)
+            }
+        },
     }
 }

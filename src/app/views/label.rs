@@ -6,6 +6,7 @@ use super::stage::{Stage, overlay_text};
 use crate::app::command::{Action, Command};
 use crate::app::context::ViewContext;
 use crate::app::icons::Icon;
+use crate::app::state::words::count;
 use crate::app::textures::Levels;
 use crate::app::theme;
 use crate::app::walk::Walk;
@@ -355,10 +356,54 @@ fn call(ui: &mut Ui, cx: &ViewContext<'_>, walk: &Walk, image: ImageId, names: &
         ui.label(RichText::new(why).color(p.muted));
         ui.add_space(12.0);
     }
+    duplicates(ui, cx, image);
     if let Some(why) = &cx.session.read_only {
         section(ui, p, "Read-only");
         ui.label(RichText::new(why).color(p.warn));
     }
+}
+
+/// How many near-duplicates the image has, and what one key does for them or for those of the image before.
+fn duplicates(ui: &mut Ui, cx: &ViewContext<'_>, image: ImageId) {
+    let p = cx.palette;
+    let alike = cx.groups.others(image).count();
+    if alike == 0 && cx.offer.is_none() {
+        return;
+    }
+    section(ui, p, "Near-duplicates");
+    if alike > 0 {
+        let open = cx
+            .groups
+            .others(image)
+            .filter(|i| cx.session.label(*i).is_none());
+        let open = if cx.blind { alike } else { open.count() };
+        let labelled = match open {
+            0 => ", all labelled".to_owned(),
+            _ if open == alike => String::new(),
+            _ => format!(", {open} without a label"),
+        };
+        let many = count(alike as u64, "near-duplicate");
+        ui.label(RichText::new(format!("{many}{labelled}")).color(p.text));
+    }
+    match (cx.offer, cx.keys.text(Action::LabelDuplicates)) {
+        (Some(offer), key) => {
+            let text = offer.sentence(cx.session);
+            ui.horizontal_top(|ui| {
+                key_cap(ui, p, &key.unwrap_or_else(|| "·".to_owned()));
+                let text = RichText::new(text).color(p.accent);
+                let button = egui::Button::new(text).frame(false).wrap();
+                if ui.add(button).clicked() {
+                    cx.commands.send(Action::LabelDuplicates);
+                }
+            });
+        }
+        (None, Some(key)) if alike > 0 && !cx.blind => {
+            let text = format!("Once this one is labelled, {key} gives them its label.");
+            ui.label(RichText::new(text).color(p.muted));
+        }
+        _ => {}
+    }
+    ui.add_space(12.0);
 }
 
 fn class_action(class: ClassId) -> Option<Action> {
