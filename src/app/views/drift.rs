@@ -476,11 +476,7 @@ fn at_threshold(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>, rect: 
         }
         let above = thousands(found.above as u64);
         pair(ui, "above it", &above, "without a label");
-        parts::explain(
-            ui,
-            palette,
-            "A threshold chosen on these labels looks a little better here than it is.",
-        );
+        parts::explain(ui, palette, "Optimistic if chosen on these labels.");
     });
 }
 

@@ -10,6 +10,7 @@ use crate::app::state::words::thousands;
 use crate::app::views::panel::PanelContext;
 use crate::app::widgets::{parts, section};
 use crate::project::DriftChoice;
+use crate::workflows::Decided;
 
 /// Numbers being edited: what is typed or dragged counts once it is let go.
 #[derive(Debug, Default)]
@@ -79,27 +80,35 @@ impl Assume {
         {
             cx.send(Command::Choose(DriftChoice::LookCost(None)));
         }
-        let outcomes = drift.outcomes(cx.classes.drift());
-        let all = [
-            ("a class", outcomes.class),
-            ("drift", outcomes.drift),
-            ("needs review", outcomes.review),
-        ];
-        for (name, n) in all {
-            parts::pair(ui, palette, 108.0, name, &thousands(n as u64), "");
+        if drift.has_head() {
+            outcomes(ui, cx, drift, decided);
         }
-        let head = match decided.head_temperature {
-            Some(t) => format!("drift head {t:.2}"),
-            None => "drift head 1, until ten of each kind are labelled".to_owned(),
-        };
-        let network = match decided.run_temperature {
-            Some(t) => format!("network {t:.2}"),
-            None => "network 1".to_owned(),
-        };
-        let text = format!("Calibrated by temperature: {head}, {network}.");
-        parts::explain(ui, palette, &text);
         ui.add_space(12.0);
     }
+}
+
+/// How many images get which kind of answer, and what their probabilities are calibrated by.
+fn outcomes(ui: &mut Ui, cx: &PanelContext<'_>, drift: &DriftState, decided: &Decided) {
+    let palette = cx.palette;
+    let outcomes = drift.outcomes(cx.classes.drift());
+    let all = [
+        ("a class", outcomes.class),
+        ("drift", outcomes.drift),
+        ("needs review", outcomes.review),
+    ];
+    for (name, n) in all {
+        parts::pair(ui, palette, 108.0, name, &thousands(n as u64), "");
+    }
+    let head = match decided.head_temperature {
+        Some(t) => format!("drift head {t:.2}"),
+        None => "drift head 1, until ten of each kind are labelled".to_owned(),
+    };
+    let network = match decided.run_temperature {
+        Some(t) => format!("network {t:.2}"),
+        None => "network 1".to_owned(),
+    };
+    let text = format!("Calibrated by temperature: {head}, {network}.");
+    parts::explain(ui, palette, &text);
 }
 
 /// A number to drag or type; returns it once it is let go and differs from `now`.

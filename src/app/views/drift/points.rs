@@ -12,7 +12,7 @@ use crate::app::widgets::parts::{self, Weight};
 use crate::evaluation::{Interval, OperatingPoint};
 
 /// Height of the card.
-pub(super) const HEIGHT: f32 = 170.0;
+pub(super) const HEIGHT: f32 = 184.0;
 
 const ACTIONS: [(Action, &str); 3] = [
     (Action::PointCheapest, "J"),
@@ -75,7 +75,7 @@ pub(super) fn points(ui: &mut Ui, cx: &PanelContext<'_>, drift: &DriftState, rec
                 _ => {}
             };
             if let Some(Ok(_)) = point {
-                row(ui, width, 30.0, shown);
+                row(ui, width, 28.0, shown);
             } else {
                 // The sentence takes the place of the figures.
                 ui.horizontal(|ui| {
