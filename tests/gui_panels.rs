@@ -933,7 +933,7 @@ fn images_that_need_a_person_are_counted_and_listed_and_what_they_hang_on_is_edi
     let chip = format!("Needs review {}", review.len());
     harness.get_by_label(&chip).click();
     harness.run();
-    harness.get_by_label_contains(&format!("{:04}.png", review[0].0.0));
+    harness.get_by_label_contains(&format!("{:04}.png", review[0].0.image.0));
     harness.get_by_label_contains("Random sample: 1 of 24 drift, 0.7–20.2 %");
     // The number is typed, and counts once the field is left.
     let field = harness.get_by_role_and_label(egui::accesskit::Role::SpinButton, "assumed drift");

@@ -1,6 +1,7 @@
 //! From a fitted drift model to answers: how frequent drift is taken to be, operating points, and what each image
 //! is answered or needs a person for.
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::domain::{ClassId, ImageId, Label, Prediction};
@@ -174,14 +175,15 @@ impl DriftSession {
                 regrets: [of(cheapest.answer()), of(class), of(drift_class)],
             })
         };
-        let scores = result.scores.iter();
         Decided {
             rate,
             look: snapshot.look(),
             head_temperature: temperature.map(HeadTemperature::value),
             run_temperature: self.run_temperature(),
             points: self.points(snapshot, &judged, rate.assumed),
-            verdicts: scores
+            verdicts: result
+                .scores
+                .par_iter()
                 .filter_map(|s| judge(s.image, s.probability))
                 .collect(),
         }

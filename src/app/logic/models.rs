@@ -520,8 +520,13 @@ impl App {
                     w.inspected = w.walk.current();
                 }
                 take_fit(w, refitted.result);
-                w.drift
-                    .apply(DriftEvent::Decided(Arc::new(refitted.decided)));
+                let (decided, drift) = (refitted.decided, w.session.classes().drift());
+                w.predictions
+                    .set_cheapest(decided.verdicts.iter().map(|verdict| {
+                        let (decision, regret) = verdict.decide(None, decided.look, drift);
+                        (verdict.image, decision, regret)
+                    }));
+                w.drift.apply(DriftEvent::Decided(Arc::new(decided)));
                 if let Some(followed) = refitted.followed {
                     w.drift.apply(DriftEvent::Followed(followed));
                 }

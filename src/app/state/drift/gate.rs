@@ -1,5 +1,7 @@
 //! What a threshold does: to the labelled images, to those that change side, and to what is answered.
 
+use std::collections::HashMap;
+
 use super::{DriftImage, DriftState};
 use crate::domain::{ClassId, CostMatrix, ImageId};
 use crate::drift::Decision;
@@ -200,21 +202,24 @@ impl DriftState {
     /// Images without a label that a person should look at, the dearest answers first; each with what its answer
     /// is expected to cost more than the truth.
     #[must_use]
-    pub fn review(&self, drift: ClassId) -> Vec<(ImageId, f64)> {
+    pub fn review(&self, drift: ClassId) -> Vec<(DriftImage, f64)> {
         let Some(decided) = &self.decided else {
             return Vec::new();
         };
         let threshold = self.deciding();
-        let mut review: Vec<(ImageId, f64)> = decided
+        let images: HashMap<ImageId, &DriftImage> =
+            self.images.iter().map(|i| (i.image, i)).collect();
+        let mut review: Vec<(DriftImage, f64)> = decided
             .verdicts
             .iter()
             .filter(|verdict| !self.labels.contains_key(&verdict.image))
             .filter_map(|verdict| {
                 let (decision, regret) = verdict.decide(threshold, decided.look, drift);
-                matches!(decision, Decision::NeedsReview(_)).then_some((verdict.image, regret))
+                let image = **images.get(&verdict.image)?;
+                matches!(decision, Decision::NeedsReview(_)).then_some((image, regret))
             })
             .collect();
-        review.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        review.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.image.cmp(&b.0.image)));
         review
     }
 

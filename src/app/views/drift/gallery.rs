@@ -52,20 +52,23 @@ pub(super) struct Listed {
 #[derive(Clone, Debug)]
 struct Word {
     text: String,
-    good: bool,
+    /// Whether that is right, where somebody knows.
+    good: Option<bool>,
     number: Option<String>,
 }
 
 impl Gallery {
     /// Lists what the user has just brought about: a moved threshold, a miss that was taught.
     pub fn follow(&mut self, drift: &DriftState) {
-        let moved = drift.is_moved();
-        if moved && !self.was_moved {
+        if !drift.is_moved() {
+            self.was_moved = false;
+            if self.showing == Showing::Flips {
+                self.showing = Showing::Ranking;
+            }
+        } else if !self.was_moved && !drift.flips().is_empty() {
+            self.was_moved = true;
             self.showing = Showing::Flips;
-        } else if !moved && self.showing == Showing::Flips {
-            self.showing = Showing::Ranking;
         }
-        self.was_moved = moved;
         let following = drift.following();
         if following.is_some() && following != self.was_following {
             self.showing = Showing::Followed;
@@ -176,10 +179,10 @@ impl Listed {
             return;
         };
         let palette = cx.palette;
-        let color = if word.good {
-            palette.good
-        } else {
-            palette.warn
+        let color = match word.good {
+            Some(true) => palette.good,
+            Some(false) => palette.warn,
+            None => palette.accent,
         };
         tile.second = Some((word.text.clone(), color));
         if let Some(number) = &word.number {
@@ -196,8 +199,7 @@ fn flips(drift: &DriftState) -> Listed {
         let now = image.score >= threshold;
         Word {
             text: if now { "now drift" } else { "no longer" }.to_owned(),
-            // Right, as far as anybody has said what it is.
-            good: image.label.is_none_or(|drift| drift == now),
+            good: image.label.map(|drift| drift == now),
             number: None,
         }
     });
@@ -213,13 +215,13 @@ fn review(cx: &PanelContext<'_>, drift: &DriftState) -> Listed {
     let (images, words) = drift
         .review(cx.classes.drift())
         .into_iter()
-        .filter_map(|(image, regret)| {
+        .map(|(image, regret)| {
             let word = Word {
                 text: format!("cost {}", super::price(regret)),
-                good: false,
+                good: None,
                 number: None,
             };
-            Some((drift.image(image)?, word))
+            (image, word)
         })
         .unzip();
     Listed {
@@ -235,7 +237,10 @@ fn followed(cx: &PanelContext<'_>, drift: &DriftState) -> Listed {
         .followed_images()
         .into_iter()
         .map(|followed| {
+            let regular = followed.now.label == Some(false);
             let caught = match (followed.was_caught, followed.caught) {
+                (_, true) if regular => "false alarm",
+                (_, false) if regular => "let pass",
                 (false, true) => "caught now",
                 (true, true) => "caught",
                 (true, false) => "missed now",
@@ -249,7 +254,7 @@ fn followed(cx: &PanelContext<'_>, drift: &DriftState) -> Listed {
             let name = cx.thumbs.name(followed.now.image);
             let word = Word {
                 text: format!("{caught} · {}", file(&name)),
-                good: followed.caught,
+                good: Some(followed.caught != regular),
                 number: Some(number),
             };
             (followed.now, word)
