@@ -271,6 +271,12 @@ fn the_loop_on_a_made_data_set_ends_in_a_submission_and_repeats_by_seed() {
     assert_eq!(submitted["rows"], 40);
     let rows = fs::read_to_string(out).unwrap();
     assert!(rows.starts_with(",filename,window,lib,Label\n0,"), "{rows}");
+    // What needs a person stands beside it; the submission names a class for every image all the same.
+    let review = submitted["review"].as_str().unwrap();
+    let listed = fs::read_to_string(review).unwrap();
+    let mut lines = listed.lines();
+    assert_eq!(lines.next(), Some("filename,answer,drift,expected_cost"));
+    assert_eq!(submitted["needs_review"], lines.count());
 }
 
 #[test]

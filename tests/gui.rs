@@ -324,6 +324,58 @@ fn the_queue_that_finds_drift_goes_on_with_what_labels_taught() {
 }
 
 #[test]
+fn a_miss_is_one_key_and_a_kept_threshold_is_in_the_project() {
+    let mut window = Window::new();
+    let plan = Plan {
+        size: 32,
+        epochs: 2,
+        ..Plan::default()
+    };
+    let train = Command::StartTraining(Box::new(plan));
+    window.app().commands().send(train);
+    window.until("the run", |app| app.runs().unwrap().all().len() == 1);
+    window.settle();
+    window.press_with_no_wait(Modifiers::COMMAND, Key::D);
+    window.until("a queue", |app| !app.walk().unwrap().images().is_empty());
+    window.settle();
+    window.press(Key::M);
+    window.press(Key::Num1);
+    for _ in 0..3 {
+        window.press(Key::Num0);
+    }
+    let missed = ImageId(window.current().unwrap());
+    window.press(Key::T);
+    assert_eq!(window.app().view(), View::Drift);
+    let session = window.app().session().unwrap();
+    let drift = Label::Class(session.classes().drift());
+    assert_eq!(session.hand_label(missed), Some(drift));
+    window.until("learned", |app| {
+        !app.drift().unwrap().followed_images().is_empty()
+    });
+    window.settle();
+    let followed = window.app().drift().unwrap().followed_images();
+    assert_eq!(followed[0].now.image, missed);
+    assert_eq!(followed.len(), 9, "it and its eight neighbours");
+    assert!(window.shows("most like it"));
+
+    // Another image may be missed the same way; once more on one that is drift already.
+    window.press(Key::T);
+    window.until("learned again", |app| {
+        !app.drift().unwrap().follow_is_pending()
+    });
+    window.settle();
+
+    window.press(Key::K);
+    let threshold = window.app().drift().unwrap().threshold().unwrap();
+    window.press(Key::U);
+    let file = window.folder.path().join("set/.driftscope/project.toml");
+    let settings = std::fs::read_to_string(&file).unwrap();
+    let kept = format!("drift_threshold = {}", f64::from(threshold));
+    assert!(settings.contains(&kept), "{settings}");
+    assert!(!window.app().drift().unwrap().is_moved());
+}
+
+#[test]
 fn one_key_labels_near_duplicates_as_one_step() {
     // 24 pictures with a class, 12 without, five of which are one picture.
     let folder = tempfile::tempdir().unwrap();

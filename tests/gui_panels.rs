@@ -16,15 +16,20 @@ use driftscope::app::views::review::{ReviewData, ReviewView};
 use driftscope::app::views::train::{TrainData, TrainView};
 use driftscope::app::widgets::thumb_grid::Thumbs;
 use driftscope::domain::{ClassId, ClassSet, CostMatrix, ImageId, Label, Prediction, Split};
-use driftscope::drift::{DuplicateGroups, EmbeddingView};
-use driftscope::evaluation::{ConfusionMatrix, CvPlan, Report, cross_validate};
+use driftscope::drift::{
+    Decision, DuplicateGroups, EmbeddingView, cheapest, combine, prior_shifted, regret,
+};
+use driftscope::evaluation::{
+    Aim, ConfusionMatrix, CvPlan, GateCosts, Gated, Report, cross_validate, operating_point,
+};
+use driftscope::project::DriftChoice;
 use driftscope::training::{
     Balance, Disk, EpochMetrics, Pace, PaceBook, PhaseStart, Plan, Progress, Setting, Source,
     SplitCounts, TrainEvent, ValidationPrediction, estimate, preset,
 };
 use driftscope::workflows::{
-    Choice, DriftResult, DriftScore, ImageGroups, PlanCost, Review, ReviewRow, RunSummary,
-    UnfinishedRun,
+    Choice, Decided, DriftRate, DriftResult, DriftScore, FollowUp, ImageGroups, PlanCost, Review,
+    ReviewRow, RunSummary, UnfinishedRun, Verdict,
 };
 use egui::{Color32, Rect, pos2};
 use egui_kittest::Harness;
@@ -374,17 +379,68 @@ fn drift_result(labels: usize, seed: u64) -> (Arc<DriftResult>, Vec<(ImageId, Op
     (Arc::new(result), events)
 }
 
+/// What follows from such a fit under the challenge's costs, the network all but sure of its class.
+fn decided(result: &DriftResult, labels: &[(ImageId, Option<bool>)]) -> Decided {
+    let cost = CostMatrix::challenge();
+    let rate = DriftRate {
+        assumed: 0.08,
+        given: false,
+        images: 24,
+        drift: 1,
+    };
+    let class = |image: ImageId| ClassId((image.0 % 5) as u8);
+    let gated: Vec<Gated> = labels
+        .iter()
+        .filter_map(|(image, drift)| {
+            let score = result.scores[image.index()].probability?;
+            Some(Gated {
+                score: f64::from(score),
+                drift: (*drift)?,
+                costs: Some(GateCosts::new(&cost, (*drift)?, None, class(*image))),
+            })
+        })
+        .collect();
+    let point = |aim| operating_point(&gated, aim, rate.assumed).map_err(|e| e.to_string());
+    let verdict = |score: &DriftScore| {
+        let stated = f64::from(score.probability.unwrap_or(0.0));
+        let drift = prior_shifted(stated, rate.assumed);
+        let mut regular = vec![0.0; 6];
+        regular[class(score.image).index()] = 1.0;
+        let all = combine(drift, &regular);
+        let cheapest = cheapest(&cost, &all);
+        Verdict {
+            image: score.image,
+            score: stated,
+            drift,
+            cheapest,
+            class: class(score.image),
+            regrets: [cheapest.answer(), class(score.image), ClassId(6)]
+                .map(|answer| regret(&cost, &all, answer)),
+        }
+    };
+    Decided {
+        rate,
+        look: 100.0,
+        head_temperature: Some(1.31),
+        run_temperature: Some(1.2),
+        points: Aim::ALL.map(|aim| (aim, point(aim))).to_vec(),
+        verdicts: result.scores.iter().map(verdict).collect(),
+    }
+}
+
 fn teach(world: &mut World, labels: &[usize]) {
     world
         .drift
         .apply(DriftEvent::Preparing("0304-cnn03".into()));
     for (fit, n) in labels.iter().enumerate() {
         let (result, events) = drift_result(*n, 3 + fit as u64);
+        let decided = decided(&result, &events);
         world.drift.apply(DriftEvent::Labelled(events));
         world.drift.apply(DriftEvent::Fitted {
             result,
             rerank: true,
         });
+        world.drift.apply(DriftEvent::Decided(Arc::new(decided)));
     }
 }
 
@@ -748,6 +804,156 @@ fn the_threshold_is_dragged_and_moved_by_key() {
     assert!(
         matches!(moved.as_slice(), [Command::SetThreshold(t)] if (*t - (last - 0.01)).abs() < 1e-5),
         "{moved:?}"
+    );
+}
+
+#[test]
+fn an_operating_point_is_one_click_and_says_how_far_it_can_be_trusted() {
+    let mut world = World::new();
+    runs(&mut world);
+    teach(&mut world, &[243]);
+    let n_drift = world.drift.label_counts().0;
+    let mut harness = harness(world, Which::Drift);
+    harness.get_by_label_contains("each judged by a threshold chosen without it");
+    harness.get_by_label("L  catch 99 %").click();
+    harness.run();
+    let asked = sent(&harness);
+    assert!(
+        matches!(asked.as_slice(), [Command::Act(Action::PointCatch)]),
+        "{asked:?}"
+    );
+    let drift = &mut harness.state_mut().drift;
+    drift.go_to_point(Aim::Catch);
+    let at = drift.threshold().unwrap();
+    assert!(drift.misses().is_empty(), "all labelled drift is caught");
+    let point = drift.point(Aim::Catch).unwrap().unwrap();
+    assert!((f64::from(at) - point.threshold).abs() < 1e-6);
+    assert_eq!(point.figures.n_drift, n_drift as u64);
+    harness.run();
+    harness.get_by_label_contains(&format!("{n_drift} of {n_drift}"));
+}
+
+#[test]
+fn a_moved_threshold_shows_which_images_change_side() {
+    let mut world = World::new();
+    runs(&mut world);
+    teach(&mut world, &[243]);
+    let settled = world.drift.threshold().unwrap();
+    let mut harness = harness(world, Which::Drift);
+    assert!(harness.query_by_label_contains("Change side").is_none());
+    harness.state_mut().drift.set_threshold(0.2);
+    harness.run();
+    let flips = harness.state().drift.flips();
+    assert!(!flips.is_empty());
+    harness.get_by_label(&format!("Change side {}", flips.len()));
+    harness.get_by_label_contains(&format!("drift now, against the threshold {settled:.2}"));
+    // The pictures listed are those, the nearest first, and a click shows one.
+    let name = format!("{:04}.png", flips[0].image.0);
+    harness.get_by_label_contains(&name).click();
+    harness.run();
+    let asked = sent(&harness);
+    assert!(
+        matches!(asked.as_slice(), [Command::Inspect(Some(image))] if *image == flips[0].image),
+        "{asked:?}"
+    );
+    harness.state_mut().available.threshold_moved = true;
+    harness.run();
+    harness.get_by_label("U  Keep 0.20").click();
+    harness.run();
+    harness
+        .get_by_label(&format!("Back to {settled:.2}"))
+        .click();
+    harness.run();
+    let asked = sent(&harness);
+    assert!(
+        matches!(
+            asked.as_slice(),
+            [
+                Command::Act(Action::KeepThreshold),
+                Command::UnmoveThreshold
+            ]
+        ),
+        "{asked:?}"
+    );
+    harness.state_mut().drift.unmove();
+    harness.run();
+    harness.get_by_label("Most likely drift");
+}
+
+#[test]
+fn a_miss_is_taught_and_what_became_of_it_and_its_neighbours_is_said() {
+    let mut world = World::new();
+    runs(&mut world);
+    teach(&mut world, &[243]);
+    world.drift.set_threshold(0.76);
+    world.drift.settle();
+    let misses = world.drift.misses();
+    assert!(!misses.is_empty());
+    let mut harness = harness(world, Which::Drift);
+    harness
+        .get_by_label(&format!("Missed {}", misses.len()))
+        .click();
+    harness.run();
+    let name = format!("{:04}.png", misses[0].image.0);
+    harness.get_by_label_contains(&name);
+    harness.get_by_label("T  Teach the selected miss").click();
+    harness.run();
+    let asked = sent(&harness);
+    assert!(
+        matches!(asked.as_slice(), [Command::Act(Action::TeachMiss)]),
+        "{asked:?}"
+    );
+    let drift = &mut harness.state_mut().drift;
+    drift.follow(misses[0].image);
+    let near: Vec<(ImageId, f32)> = drift.ranked().take(3).map(|i| (i.image, 0.9)).collect();
+    drift.apply(DriftEvent::Followed(FollowUp {
+        image: misses[0].image,
+        learned: 0.97,
+        neighbours: near,
+    }));
+    harness.run();
+    harness.get_by_label_contains("would still miss it");
+    harness.get_by_label_contains("Of 3 images most like it 3 lie at or above the threshold, 0 of");
+    harness.get_by_label_contains(&format!("caught now · {name}"));
+    harness.get_by_label("Done").click();
+    harness.run();
+    assert!(matches!(sent(&harness).as_slice(), [Command::Unfollow]));
+}
+
+#[test]
+fn images_that_need_a_person_are_counted_and_listed_and_what_they_hang_on_is_edited() {
+    let mut world = World::new();
+    runs(&mut world);
+    teach(&mut world, &[243]);
+    let review = world.drift.review(ClassId(6));
+    assert!(!review.is_empty());
+    assert!(review.is_sorted_by(|a, b| a.1 >= b.1), "the dearest first");
+    let outcomes = world.drift.outcomes(ClassId(6));
+    assert_eq!(outcomes.class + outcomes.drift + outcomes.review, 1055);
+    let verdicts = &world.drift.decided().unwrap().verdicts;
+    let hedges = |v: &&Verdict| matches!(v.cheapest, Decision::NeedsReview(_));
+    let dear = |v: &&Verdict| v.regrets[0] > 100.0;
+    let expected = verdicts.iter().filter(|v| hedges(v) || dear(v)).count();
+    assert_eq!(outcomes.review, expected);
+    let mut harness = harness(world, Which::Drift);
+    let chip = format!("Needs review {}", review.len());
+    harness.get_by_label(&chip).click();
+    harness.run();
+    harness.get_by_label_contains(&format!("{:04}.png", review[0].0.image.0));
+    harness.get_by_label_contains("Random sample: 1 of 24 drift, 0.7–20.2 %");
+    // The number is typed, and counts once the field is left.
+    let field = harness.get_by_role_and_label(egui::accesskit::Role::SpinButton, "assumed drift");
+    field.focus();
+    harness.run();
+    harness.key_press(egui::Key::ArrowUp);
+    harness.run();
+    assert!(sent(&harness).is_empty(), "not while it is being edited");
+    harness.key_press(egui::Key::Tab);
+    harness.run();
+    let asked = sent(&harness);
+    assert!(
+        matches!(asked.as_slice(), [Command::Choose(DriftChoice::Rate(Some(rate)))] if *rate > 0.08),
+        "{asked:?}"
     );
 }
 

@@ -11,7 +11,9 @@ use super::keymap::Shortcut;
 use super::state::Truth;
 use super::theme::Theme;
 use crate::domain::{ClassId, ImageId, Label, Split};
+use crate::evaluation::Aim;
 use crate::labels::Source;
+use crate::project::DriftChoice;
 use crate::queue::Strategy;
 use crate::training::Plan;
 use crate::workflows::OpenRequest;
@@ -138,6 +140,8 @@ pub enum Scope {
     Browse,
     /// Where many images are shown: all views but Train and Label.
     Lists,
+    /// In the Drift view.
+    Drift,
 }
 
 impl Scope {
@@ -150,6 +154,7 @@ impl Scope {
             Self::Label => view == View::Label,
             Self::Browse => view == View::Browse,
             Self::Lists => !matches!(view, View::Train | View::Label),
+            Self::Drift => view == View::Drift,
         }
     }
 
@@ -318,6 +323,16 @@ actions! {
     RetrainDrift "retrain-drift" "Retrain the drift model" Model Everywhere [ctrl(Key::R)] Refresh;
     /// Labels a queue that finds drift, dealt anew after each label.
     FindDrift "find-drift" "Label a queue that finds drift" Model Everywhere [ctrl(Key::D)] Label;
+    /// Labelled drift and learned at once; then it and its neighbours are looked at.
+    TeachMiss "teach-miss" "A miss: label drift, refit, see its neighbours" Model Images [key(Key::T)] Target;
+    /// The threshold that is expected to cost least.
+    PointCheapest "point-cheapest" "Threshold: cheapest" Model Drift [key(Key::J)];
+    /// The threshold with the best F1.
+    PointF1 "point-f1" "Threshold: honest F1" Model Drift [key(Key::K)];
+    /// The threshold that catches nearly all.
+    PointCatch "point-catch" "Threshold: catch 99 %" Model Drift [key(Key::L)];
+    /// The project remembers where the threshold is.
+    KeepThreshold "keep-threshold" "Keep the moved threshold" Model Drift [key(Key::U)] Check;
 
     /// A folder of images.
     OpenFolder "open" "Open a folder…" Project Everywhere [ctrl(Key::O)] Folder;
@@ -391,6 +406,17 @@ impl Action {
             Self::Class9,
         ];
         digits.iter().position(|action| *action == self)
+    }
+
+    /// What the threshold is chosen for, by the actions that choose one.
+    #[must_use]
+    pub fn aim(self) -> Option<Aim> {
+        match self {
+            Self::PointCheapest => Some(Aim::Cheapest),
+            Self::PointF1 => Some(Aim::F1),
+            Self::PointCatch => Some(Aim::Catch),
+            _ => None,
+        }
     }
 
     /// Whether it can be done now.
@@ -493,6 +519,28 @@ impl Action {
                     "The drift model needs a trained network: train one, or pick a run in Review.",
                 )
             }
+            Self::TeachMiss => {
+                open()?;
+                need(now.image, "Select an image first.")?;
+                writable()?;
+                need(
+                    now.model,
+                    "The drift model needs a trained network: train one, or pick a run in Review.",
+                )
+            }
+            Self::PointCheapest | Self::PointF1 | Self::PointCatch => {
+                open()?;
+                let place = Aim::ALL.iter().position(|aim| Some(*aim) == self.aim());
+                let why_not = place.and_then(|place| now.no_point[place].clone());
+                why_not.map_or(Ok(()), Err)
+            }
+            Self::KeepThreshold => {
+                open()?;
+                need(
+                    now.threshold_moved,
+                    "The threshold is where the project has it; move it first.",
+                )
+            }
             Self::ExportSubmission => {
                 open()?;
                 need(
@@ -534,6 +582,10 @@ pub struct Availability {
     pub drift_mode: bool,
     /// Number of classes, drift included.
     pub classes: usize,
+    /// Why there is no operating point, for each of [`Aim::ALL`] that has none.
+    pub no_point: [Option<String>; 3],
+    /// The threshold is not where the project has it.
+    pub threshold_moved: bool,
 }
 
 /// What a file dialog is for.
@@ -624,6 +676,12 @@ pub enum Command {
     RerankDrift,
     /// Back to the proposed threshold.
     ProposedThreshold,
+    /// Back to the threshold that the project has.
+    UnmoveThreshold,
+    /// The project decides by this from now on.
+    Choose(DriftChoice),
+    /// Forget the miss that was followed.
+    Unfollow,
     /// Cancel the job of that number.
     CancelJob(u64),
 }

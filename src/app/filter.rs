@@ -425,6 +425,8 @@ mod tests {
             dir: PathBuf::from("project"),
             cost: CostMatrix::default_for(&classes),
             drift_threshold: None,
+            drift_rate: None,
+            look_cost: None,
             drift_network: None,
         };
         Session::new(snapshot, None, HashMap::new())

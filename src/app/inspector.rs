@@ -8,6 +8,7 @@ use super::theme;
 use super::widgets::tile::{TileLook, tile};
 use super::widgets::{badge, number, section, value_row};
 use crate::domain::{ClassId, ImageId, Label};
+use crate::drift::Decision;
 use crate::labels::{Event, Kind, Source};
 
 /// Neighbours shown.
@@ -89,10 +90,14 @@ fn suggestion(ui: &mut Ui, cx: &ViewContext<'_>, image: ImageId) {
     if cx.session.snapshot.cost.len() == all.len() {
         let probabilities: Vec<f64> = all.iter().map(|p| f64::from(*p)).collect();
         let costs = cx.session.snapshot.cost.expected(&probabilities);
-        let cheapest = (0..costs.len()).min_by(|a, b| costs[*a].total_cmp(&costs[*b]));
-        if let Some(cheapest) = cheapest {
+        let cheapest = (0..costs.len())
+            .min_by(|a, b| costs[*a].total_cmp(&costs[*b]))
+            .map(|class| (Decision::Class(class.into()), costs[class]));
+        // The drift model reckons with calibrated probabilities and the share of drift, once it is there.
+        let cheapest = cx.predictions.cheapest(image).or(cheapest);
+        if let Some((decision, cost)) = cheapest {
             section(ui, p, "Cheapest answer");
-            let class = ClassId::from(cheapest);
+            let class = decision.answer();
             ui.horizontal(|ui| {
                 let (rect, _) = ui.allocate_exact_size(vec2(1.0, 18.0), Sense::hover());
                 let at = pos2(rect.left(), rect.top() + 1.5);
@@ -106,8 +111,11 @@ fn suggestion(ui: &mut Ui, cx: &ViewContext<'_>, image: ImageId) {
                 );
                 ui.add_space(width);
                 ui.label(RichText::new("expected cost").color(p.muted));
-                ui.label(number(cost_text(costs[cheapest])));
+                ui.label(number(cost_text(cost)));
             });
+            if matches!(decision, Decision::NeedsReview(_)) {
+                ui.label(RichText::new("needs review").color(p.warn));
+            }
             ui.add_space(12.0);
         }
     }

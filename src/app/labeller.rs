@@ -12,7 +12,7 @@ use crate::dataset::Manifest;
 use crate::domain::{ClassId, ImageId, Label};
 use crate::jobs::{Job, Outcome, Wake};
 use crate::labels::{Change, Current, Event, LabelError, Source, Undone};
-use crate::project::Project;
+use crate::project::{DriftChoice, Project};
 use crate::workflows::{self, ExportFormat};
 
 /// Orders that may wait: far more than fingers can type.
@@ -39,6 +39,8 @@ pub enum Order {
     Undo,
     /// Do it again.
     Redo,
+    /// Remember a choice about how drift is decided.
+    Choose(DriftChoice),
     /// Read all decisions about an image.
     History(ImageId),
     /// Take in labels from a CSV.
@@ -64,6 +66,8 @@ pub enum Did {
     Reverted(Vec<ImageId>),
     /// There was nothing to take back or to do again.
     Nothing,
+    /// A choice is remembered.
+    Chosen,
     /// Labels came from a file; the sentence says how many.
     Imported(String),
     /// Labels went to a file; the sentence says how many.
@@ -230,6 +234,10 @@ impl Desk {
                 .labels
                 .history(&self.manifest.get(image).key)
                 .map(|events| Answer::History(image, events)),
+            Order::Choose(choice) => Ok(match self.project.choose(choice) {
+                Ok(()) => self.done(Did::Chosen, &[]),
+                Err(error) => Answer::Failed(error.to_string()),
+            }),
             Order::Import(path) => Ok(self.import(&path)),
             Order::Export { file, predicted } => Ok(self.export(&file, &predicted)),
         }

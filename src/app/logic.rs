@@ -3,6 +3,7 @@
 
 mod actions;
 mod costs;
+mod decisions;
 mod models;
 mod queues;
 
@@ -22,6 +23,7 @@ use super::textures::Textures;
 use super::toasts::Level;
 use super::workspace::Workspace;
 use crate::domain::ImageId;
+use crate::evaluation::Aim;
 use crate::imaging::{Loader, ThumbnailStore};
 use crate::jobs::StopReason;
 use crate::labels::Current;
@@ -140,6 +142,9 @@ impl App {
         .map_err(no_thread)?;
         let textures = Textures::new(&self.ctx, self.wake.clone()).map_err(no_thread)?;
         let mut session = Session::new(opened.snapshot.clone(), opened.read_only, opened.current);
+        if let Some(problem) = opened.project.cost_problem() {
+            self.toasts.add(Level::Warning, problem);
+        }
         let labels = &opened.project.labels;
         session.saved = labels.saved();
         session.can_undo = labels.can_undo();
@@ -248,7 +253,7 @@ impl App {
                     }
                     Did::Nothing => toasts.add(Level::Info, "There is nothing to undo or redo."),
                     Did::Imported(text) | Did::Exported(text) => toasts.add(Level::Good, text),
-                    Did::Labelled | Did::Flagged => {}
+                    Did::Labelled | Did::Flagged | Did::Chosen => {}
                 }
             }
             Answer::Failed(sentence) => {
@@ -392,11 +397,18 @@ impl App {
                     w.train.queued.remove(place);
                 }
             }
-            Command::SetThreshold(_) | Command::ProposedThreshold | Command::RerankDrift => {
+            Command::Choose(choice) => self.choose(choice),
+            Command::SetThreshold(_)
+            | Command::ProposedThreshold
+            | Command::UnmoveThreshold
+            | Command::Unfollow
+            | Command::RerankDrift => {
                 if let Some(w) = &mut self.workspace {
                     match command {
                         Command::SetThreshold(at) => w.drift.set_threshold(at),
                         Command::ProposedThreshold => w.drift.reset_threshold(),
+                        Command::UnmoveThreshold => w.drift.unmove(),
+                        Command::Unfollow => w.drift.unfollow(),
                         _ => w.drift.rerank(),
                     }
                 }
@@ -503,6 +515,8 @@ impl App {
             model: w.predictions.run.is_some(),
             drift_mode: self.view == View::Drift || (self.view == View::Label && self.drift_mode),
             classes: w.session.classes().len(),
+            no_point: Aim::ALL.map(|aim| w.drift.why_no_point(aim)),
+            threshold_moved: w.drift.is_moved(),
         }
     }
 

@@ -164,6 +164,12 @@ impl App {
         self.workspace.as_ref().map(|w| &w.runs)
     }
 
+    /// The drift model, if a data set is open.
+    #[must_use]
+    pub fn drift(&self) -> Option<&state::DriftState> {
+        self.workspace.as_ref().map(|w| &w.drift)
+    }
+
     /// The images that the gallery lists.
     #[must_use]
     pub fn listed(&self) -> &[crate::domain::ImageId] {

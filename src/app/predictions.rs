@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use crate::domain::{ClassId, ImageId, Prediction};
+use crate::drift::Decision;
 
 /// The latest prediction of each image, all of one run.
 #[derive(Debug, Default)]
@@ -14,6 +15,7 @@ pub struct Predictions {
     pub name: String,
     by_image: Vec<Option<Prediction>>,
     drift: Vec<Option<DriftOpinion>>,
+    cheapest: HashMap<ImageId, (Decision, f64)>,
     generation: u64,
 }
 
@@ -43,6 +45,7 @@ impl Predictions {
             name,
             by_image: vec![None; images],
             drift: vec![None; images],
+            cheapest: HashMap::new(),
             generation: 0,
         }
     }
@@ -92,6 +95,22 @@ impl Predictions {
             }
         }
         self.generation += 1;
+    }
+
+    /// Takes in the cheapest answers after a fit of the drift model, each with what it is expected to cost more
+    /// than the truth.
+    pub fn set_cheapest(&mut self, answers: impl IntoIterator<Item = (ImageId, Decision, f64)>) {
+        let answers = answers.into_iter();
+        self.cheapest = answers
+            .map(|(image, decision, regret)| (image, (decision, regret)))
+            .collect();
+    }
+
+    /// The cheapest answer to an image and its expected cost, reckoned with calibrated probabilities and the
+    /// assumed share of drift; `None` while there is no drift model, or for an image that it does not judge.
+    #[must_use]
+    pub fn cheapest(&self, image: ImageId) -> Option<(Decision, f64)> {
+        self.cheapest.get(&image).copied()
     }
 
     /// Probabilities over all classes, drift last: the network's, scaled by what the drift model leaves

@@ -26,8 +26,8 @@ use crate::project::Snapshot;
 use crate::queue::Reason;
 use crate::training::TrainEvent;
 use crate::workflows::{
-    DriftResult, DriftSession, ImageGroups, PlanCost, Review, RunSummary, SubmitSummary,
-    UnfinishedRun,
+    Decided, DriftResult, DriftSession, FollowUp, ImageGroups, PlanCost, Review, RunSummary,
+    SubmitSummary, UnfinishedRun,
 };
 
 /// What a scan hands over at a time.
@@ -37,6 +37,10 @@ pub type FactsBatch = Vec<(ImageId, Result<Facts, String>)>;
 pub struct Refitted {
     /// Scores and quality.
     pub result: DriftResult,
+    /// What follows from them.
+    pub decided: Decided,
+    /// What became of the miss that is followed, once it is learned.
+    pub followed: Option<FollowUp>,
     /// Cosine similarity of images to the nearest one labelled drift.
     pub near: HashMap<ImageId, f32>,
     /// What to label next, each image with its reason.

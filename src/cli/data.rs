@@ -33,6 +33,9 @@ pub fn project_at(path: &Path, how: &HowArgs, output: &Output) -> Result<Project
     if let Some(problem) = &project.split_problem {
         output.warn(problem);
     }
+    if let Some(problem) = project.cost_problem() {
+        output.warn(&problem);
+    }
     Ok(project)
 }
 

@@ -301,7 +301,8 @@ pub fn submit(args: &SubmitArgs, output: &Output) -> Result<()> {
     let counts: std::collections::BTreeMap<_, _> = names.iter().zip(&summary.counts).collect();
     output.json(&json!({
         "file": summary.file, "rows": summary.rows, "counts": counts, "run": run.name,
-        "threshold": threshold, "warnings": summary.warnings,
+        "threshold": threshold, "needs_review": summary.needs_review, "review": summary.review,
+        "warnings": summary.warnings,
     }))
 }
 
@@ -314,6 +315,11 @@ pub fn say_submission(snapshot: &Snapshot, summary: &SubmitSummary, output: &Out
         summary.rows,
         summary.file.display(),
         counts.join(", ")
+    ));
+    output.say(&format!(
+        "{} of them should be looked at: {}",
+        summary.needs_review,
+        summary.review.display()
     ));
     for warning in &summary.warnings {
         output.warn(warning);

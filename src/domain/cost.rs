@@ -7,9 +7,52 @@ use super::{ClassId, ClassSet};
 /// Cost of answering `predicted` for an image that is `actual`, in the challenge's units.
 /// Rows are true classes, columns answers, in the order of the class set (drift last).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<Vec<f64>>", into = "Vec<Vec<f64>>")]
+#[serde(try_from = "AsWritten", into = "Vec<Vec<f64>>")]
 pub struct CostMatrix {
     rows: Vec<Vec<f64>>,
+}
+
+/// The table as a file has it.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct AsWritten(Vec<Vec<Cell>>);
+
+/// A cell as a file has it: a number, or something that is none.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Cell {
+    Number(f64),
+    Text(String),
+    Other(serde::de::IgnoredAny),
+}
+
+impl TryFrom<AsWritten> for CostMatrix {
+    type Error = CostMatrixError;
+
+    fn try_from(AsWritten(rows): AsWritten) -> Result<Self, Self::Error> {
+        let number = |row: usize, column: usize, cell: Cell| {
+            let found = match cell {
+                Cell::Number(value) => return Ok(value),
+                Cell::Text(text) if text.trim().is_empty() => "empty".to_owned(),
+                Cell::Text(text) => format!("{text:?}"),
+                Cell::Other(_) => "no number".to_owned(),
+            };
+            Err(CostMatrixError::NotANumber {
+                row: row + 1,
+                column: column + 1,
+                found,
+            })
+        };
+        let cells = |(row, cells): (usize, Vec<Cell>)| -> Result<Vec<f64>, CostMatrixError> {
+            let cells = cells.into_iter().enumerate();
+            cells
+                .map(|(column, cell)| number(row, column, cell))
+                .collect()
+        };
+        let rows: Result<Vec<Vec<f64>>, CostMatrixError> =
+            rows.into_iter().enumerate().map(cells).collect();
+        Self::try_from(rows?)
+    }
 }
 
 /// Why a table of numbers is no cost matrix.
@@ -18,9 +61,20 @@ pub enum CostMatrixError {
     /// No rows at all.
     #[error("the cost matrix is empty; it needs one row and one column for each class")]
     Empty,
+    /// Rows of one length, but another number of them.
+    #[error(
+        "the cost matrix has {rows} rows of {columns} cells; every class needs one row and one column"
+    )]
+    RowsMissing {
+        /// Rows there are.
+        rows: usize,
+        /// Cells of each.
+        columns: usize,
+    },
     /// A row with too few or too many cells.
     #[error(
-        "row {row} of the cost matrix has {found} cells instead of {expected}; every class needs one cell in every row"
+        "row {row} of the cost matrix has {found} cells instead of {expected}{}; every class needs one cell in every row",
+        if found < expected { format!(": column {} is missing", found + 1) } else { String::new() }
     )]
     NotSquare {
         /// Counted from 1.
@@ -29,6 +83,18 @@ pub enum CostMatrixError {
         found: usize,
         /// Cells it should have: the number of rows.
         expected: usize,
+    },
+    /// A cell that holds something else.
+    #[error(
+        "row {row}, column {column} of the cost matrix is {found}; a cost is a number, zero or more"
+    )]
+    NotANumber {
+        /// Counted from 1.
+        row: usize,
+        /// Counted from 1.
+        column: usize,
+        /// What stands there.
+        found: String,
     },
     /// A cell below zero, or not a number.
     #[error("row {row}, column {column} of the cost matrix is {value}; a cost is zero or more")]
@@ -49,6 +115,13 @@ impl TryFrom<Vec<Vec<f64>>> for CostMatrix {
         let expected = rows.len();
         if expected == 0 {
             return Err(CostMatrixError::Empty);
+        }
+        let columns = rows[0].len();
+        if columns != expected && rows.len() > 1 && rows.iter().all(|row| row.len() == columns) {
+            return Err(CostMatrixError::RowsMissing {
+                rows: expected,
+                columns,
+            });
         }
         for (r, row) in rows.iter().enumerate() {
             if row.len() != expected {
@@ -187,6 +260,11 @@ mod tests {
         assert!(bad(vec![vec![0.0, 1.0], vec![1.0]]).is_err_and(|e| e.contains("row 2")));
         assert!(bad(vec![vec![0.0, -1.0], vec![1.0, 0.0]]).is_err_and(|e| e.contains("column 2")));
         assert!(bad(vec![vec![f64::NAN]]).is_err_and(|e| e.contains("NaN")));
+        let short = vec![vec![0.0; 3], vec![0.0; 3], vec![0.0; 2]];
+        assert!(
+            bad(short).is_err_and(|e| e.contains("row 3") && e.contains("column 3 is missing"))
+        );
+        assert!(bad(vec![vec![0.0; 3]; 2]).is_err_and(|e| e.contains("2 rows of 3 cells")));
     }
 
     #[test]

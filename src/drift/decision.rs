@@ -11,8 +11,9 @@ pub enum Decision {
     Class(ClassId),
     /// None of the regular classes; holds the drift class.
     Drift(ClassId),
-    /// The cheapest answer is not the most probable one: it only hedges between costly mistakes, so a
-    /// person should look. Holds that answer, for files that must name one.
+    /// A person should look: the cheapest answer is not the most probable one, so that it only hedges between
+    /// costly mistakes, or it is expected to cost more than a look. Holds that answer, for files that must name
+    /// one.
     NeedsReview(ClassId),
 }
 
@@ -78,6 +79,35 @@ pub fn gate(p_drift: f64, threshold: f64, regular: &[f32]) -> Decision {
     }
 }
 
+/// What `answer` is expected to cost under `probabilities` of all classes, drift last, more than knowing the truth
+/// would: 0 or more wherever the right answer is the cheapest one.
+///
+/// # Panics
+/// For an answer of another set of classes than that of `cost`.
+#[must_use]
+pub fn regret(cost: &CostMatrix, probabilities: &[f64], answer: ClassId) -> f64 {
+    let parts = probabilities
+        .iter()
+        .take(cost.len())
+        .enumerate()
+        .map(|(actual, p)| {
+            let actual = ClassId::from(actual);
+            p * (cost.cost(actual, answer) - cost.cost(actual, actual))
+        });
+    parts.sum()
+}
+
+/// `decision`, unless its [`regret`] exceeds `look`, what it costs to have a person look: that is then the cheaper
+/// choice (Chow, "On optimum recognition error and reject tradeoff", 1970), and the image needs review.
+#[must_use]
+pub fn with_look(decision: Decision, regret: f64, look: f64) -> Decision {
+    if regret > look {
+        Decision::NeedsReview(decision.answer())
+    } else {
+        decision
+    }
+}
+
 /// Position of the largest value; 0 for none.
 fn first_best(values: impl Iterator<Item = f64>) -> usize {
     let mut best = (0, f64::NEG_INFINITY);
@@ -125,7 +155,45 @@ mod tests {
         assert_eq!(gate(0.49, 0.5, &regular), Decision::Class(ClassId(1)));
     }
 
+    #[test]
+    fn a_look_is_taken_where_it_is_cheaper_than_any_answer() {
+        let cost = CostMatrix::challenge();
+        // Flat loop in all likelihood; drift would cost 1,000, so the answer is expected to cost 1,000 times that.
+        let of = |drift: f64, look: f64| {
+            let p = [0.0, 1.0 - drift, 0.0, 0.0, 0.0, 0.0, drift];
+            let answer = cheapest(&cost, &p);
+            with_look(answer, regret(&cost, &p, answer.answer()), look)
+        };
+        assert_eq!(of(0.05, 100.0), Decision::Class(ClassId(1)));
+        assert_eq!(of(0.2, 100.0), Decision::NeedsReview(ClassId(1)));
+        assert_eq!(of(0.2, 1e9), Decision::Class(ClassId(1)));
+        assert_eq!(of(0.95, 100.0), Decision::Drift(ClassId(6)));
+        assert_eq!(of(0.8, 100.0), Decision::NeedsReview(ClassId(6)));
+    }
+
     proptest! {
+        /// Of answering and looking, the cheaper is done.
+        #[test]
+        fn with_a_look_no_choice_is_cheaper(
+            p in distribution(), cells in prop::collection::vec(0.0..100.0_f64, 49), look in 0.0..60.0_f64,
+        ) {
+            let rows: Vec<Vec<f64>> = cells.chunks_exact(7).map(<[f64]>::to_vec).collect();
+            let cost = CostMatrix::try_from(rows.clone()).expect("costs");
+            let known: f64 = (0..7).map(|a| p[a] * rows[a][a]).sum();
+            let price = |answer: usize| -> f64 { (0..7).map(|a| p[a] * rows[a][answer]).sum() };
+            let best = (0..7).map(price).fold(f64::INFINITY, f64::min);
+            let answer = cheapest(&cost, &p).answer();
+            let regret = regret(&cost, &p, answer);
+            prop_assert!((regret - (best - known)).abs() < 1e-9);
+            let decided = with_look(Decision::Class(answer), regret, look);
+            let paid = match decided {
+                Decision::NeedsReview(_) => known + look,
+                _ => price(answer.index()),
+            };
+            prop_assert!(paid <= best.min(known + look) + 1e-9);
+            prop_assert_eq!(decided.answer(), answer);
+        }
+
         #[test]
         fn combined_probabilities_are_probabilities(p in -0.5..1.5_f64, q in distribution()) {
             let q: Vec<f32> = q.iter().map(|v| *v as f32).collect();

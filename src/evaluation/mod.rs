@@ -5,6 +5,7 @@ mod confusion;
 mod cross_validation;
 mod error;
 mod interval;
+mod operating;
 mod probability;
 mod pwa;
 mod report;
@@ -17,6 +18,10 @@ pub use cross_validation::{
 };
 pub use error::EvaluationError;
 pub use interval::{Interval, bootstrap_interval, wilson_interval};
+pub use operating::{
+    Aim, GateCosts, GateFigures, Gated, OperatingError, OperatingPoint, cheapest_constant, measure,
+    operating_point,
+};
 pub use probability::{
     ReliabilityBin, brier_score, expected_calibration_error, log_loss, reliability_bins,
 };

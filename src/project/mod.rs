@@ -5,7 +5,7 @@ mod settings;
 mod snapshot;
 
 pub use location::{MARKER, locate};
-pub use settings::{DriftNetwork, Settings, Source};
+pub use settings::{DriftChoice, DriftNetwork, Settings, Source};
 pub use snapshot::Snapshot;
 
 use std::{
@@ -142,6 +142,24 @@ impl Project {
         }
     }
 
+    /// Remembers a choice about how drift is decided, in `project.toml`. Where it cannot be written, or makes no
+    /// sense, everything stays as it was.
+    ///
+    /// # Errors
+    /// [`ProjectError::Settings`], [`ProjectError::Storage`].
+    pub fn choose(&mut self, choice: DriftChoice) -> Result<(), ProjectError> {
+        let settings = self
+            .settings
+            .with(choice)
+            .map_err(|what| ProjectError::Settings {
+                path: self.dir.join(Settings::FILE),
+                what,
+            })?;
+        settings.save_if_changed(&self.dir)?;
+        self.settings = settings;
+        Ok(())
+    }
+
     /// The hand label of an image.
     #[must_use]
     pub fn hand_label(&self, id: ImageId) -> Option<Label> {
@@ -159,6 +177,8 @@ impl Project {
             dir: self.dir.clone(),
             cost: self.cost(),
             drift_threshold: self.settings.drift_threshold,
+            drift_rate: self.settings.drift_rate,
+            look_cost: self.settings.look_cost,
             drift_network: self.settings.drift_network.clone(),
         }
     }
@@ -171,6 +191,23 @@ impl Project {
         chosen
             .filter(|cost| cost.len() == classes.len())
             .unwrap_or_else(|| CostMatrix::default_for(classes))
+    }
+
+    /// Why the cost matrix of the settings is not used, if so: it was made for other classes. It stays in the
+    /// settings.
+    #[must_use]
+    pub fn cost_problem(&self) -> Option<String> {
+        let (rows, classes) = (
+            self.settings.cost.as_ref()?.len(),
+            self.manifest.classes.len(),
+        );
+        let path = self.dir.join(Settings::FILE);
+        (rows != classes).then(|| {
+            format!(
+                "the cost matrix in {} has {rows} rows and columns, but there are {classes} classes with drift; the usual costs are used until it has one row and one column for each",
+                path.display()
+            )
+        })
     }
 
     /// Splits the labelled images anew by the settings.

@@ -25,6 +25,14 @@ pub struct Settings {
     /// least is taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift_threshold: Option<f64>,
+    /// Share of drift among incoming images that decisions reckon with, above 0 and below 1; where not given,
+    /// that of the control sample.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift_rate: Option<f64>,
+    /// What it costs to have a person look at an image, in the units of the cost matrix, 0 or more; a hundredth
+    /// of the dearest mistake where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub look_cost: Option<f64>,
     /// Share of the labelled images in the test split.
     pub test_share: f64,
     /// Share of the labelled images in the validation split.
@@ -40,6 +48,17 @@ pub struct Settings {
     pub drift_network: Option<DriftNetwork>,
     /// Where the images are.
     pub source: Source,
+}
+
+/// One choice about how drift is decided; none goes back to what is reckoned.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum DriftChoice {
+    /// Probability from which an image is drift, `0..=1`.
+    Threshold(Option<f64>),
+    /// Share of drift among incoming images, above 0 and below 1.
+    Rate(Option<f64>),
+    /// What a look by a person costs, 0 or more.
+    LookCost(Option<f64>),
 }
 
 /// A network by name and file.
@@ -107,6 +126,8 @@ impl Default for Settings {
         Self {
             format_version: FORMAT_VERSION,
             drift_threshold: None,
+            drift_rate: None,
+            look_cost: None,
             test_share: split.test,
             validation_share: split.validation,
             split_seed: split.seed,
@@ -148,7 +169,51 @@ impl Settings {
                 known: FORMAT_VERSION,
             });
         }
-        toml::from_str(&text).map_err(|e| not_understood(e.message().to_owned()))
+        let settings: Self =
+            toml::from_str(&text).map_err(|e| not_understood(e.message().to_owned()))?;
+        settings.check().map_err(not_understood)?;
+        Ok(settings)
+    }
+
+    /// With one choice made otherwise.
+    ///
+    /// # Errors
+    /// A sentence where it makes no sense.
+    pub(super) fn with(&self, choice: DriftChoice) -> Result<Self, String> {
+        let mut settings = self.clone();
+        match choice {
+            DriftChoice::Threshold(threshold) => settings.drift_threshold = threshold,
+            DriftChoice::Rate(rate) => settings.drift_rate = rate,
+            DriftChoice::LookCost(cost) => settings.look_cost = cost,
+        }
+        settings.check().map(|()| settings)
+    }
+
+    /// Whether every number lies where it makes sense.
+    fn check(&self) -> Result<(), String> {
+        let within =
+            |name: &str, value: Option<f64>, good: fn(f64) -> bool, which: &str| match value {
+                Some(value) if !good(value) => Err(format!("{name} is {value}; {which}")),
+                _ => Ok(()),
+            };
+        within(
+            "drift_threshold",
+            self.drift_threshold,
+            |t| (0.0..=1.0).contains(&t),
+            "a threshold lies between 0 and 1",
+        )?;
+        within(
+            "drift_rate",
+            self.drift_rate,
+            |r| r > 0.0 && r < 1.0,
+            "a share of drift lies above 0 and below 1",
+        )?;
+        within(
+            "look_cost",
+            self.look_cost,
+            |c| c.is_finite() && c >= 0.0,
+            "a cost is zero or more",
+        )
     }
 
     /// Writes the settings into `dir` unless the same are there already.

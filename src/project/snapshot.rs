@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use crate::dataset::Manifest;
 use crate::domain::{ClassId, CostMatrix, ImageId, Label, Split};
 
-use super::DriftNetwork;
+use super::{DriftChoice, DriftNetwork};
 
 /// What a job needs to know. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -22,11 +22,31 @@ pub struct Snapshot {
     pub cost: CostMatrix,
     /// Probability from which an image is answered as drift, where the project has settled on one.
     pub drift_threshold: Option<f64>,
+    /// Share of drift among incoming images that the project reckons with, where it says so itself.
+    pub drift_rate: Option<f64>,
+    /// What a look by a person costs, where the project says so itself.
+    pub look_cost: Option<f64>,
     /// A pretrained network to look for drift with, if one was chosen.
     pub drift_network: Option<DriftNetwork>,
 }
 
 impl Snapshot {
+    /// Takes in a choice about how drift is decided.
+    pub fn choose(&mut self, choice: DriftChoice) {
+        match choice {
+            DriftChoice::Threshold(threshold) => self.drift_threshold = threshold,
+            DriftChoice::Rate(rate) => self.drift_rate = rate,
+            DriftChoice::LookCost(cost) => self.look_cost = cost,
+        }
+    }
+
+    /// What a look by a person costs, in the units of the cost matrix: as the project says, else a hundredth of
+    /// the dearest mistake.
+    #[must_use]
+    pub fn look(&self) -> f64 {
+        self.look_cost.unwrap_or_else(|| self.cost.max() / 100.0)
+    }
+
     /// Folder of the caches; safe to delete.
     #[must_use]
     pub fn cache(&self) -> PathBuf {

@@ -177,3 +177,116 @@ fn a_plain_folder_keeps_the_classes_it_is_given_and_the_labels_from_before() {
             .contains("name the classes themselves (\"a\" and \"b\")")
     );
 }
+
+#[test]
+fn a_cost_matrix_that_is_none_is_told_by_file_and_cell_and_nothing_is_lost() {
+    let folder = class_folders(&["a", "b"], 10);
+    let mut project = open(folder.path());
+    let key = project.manifest.images[0].key.clone();
+    project.labels.apply(label(&key, 1)).unwrap();
+    let file = project.dir.join(Settings::FILE);
+    drop(project);
+    let good = fs::read_to_string(&file).unwrap();
+    for (rows, words) in [
+        (
+            "[[0, 1, 1], [1, 0, -3], [10, 10, 0]]",
+            "row 2, column 3 of the cost matrix is -3",
+        ),
+        (
+            "[[0, 1, 1], [1, 0, 1], [10, nan, 0]]",
+            "row 3, column 2 of the cost matrix is NaN",
+        ),
+        (
+            "[[0, inf, 1], [1, 0, 1], [10, 10, 0]]",
+            "row 1, column 2 of the cost matrix is inf",
+        ),
+        (
+            "[[0, 1, 1], [1, 0], [10, 10, 0]]",
+            "row 2 of the cost matrix has 2 cells instead of 3: column 3 is missing",
+        ),
+        (
+            "[[0, \"\", 1], [1, 0, 1], [10, 10, 0]]",
+            "row 1, column 2 of the cost matrix is empty",
+        ),
+        (
+            "[[0, 1, \"ten\"], [1, 0, 1], [10, 10, 0]]",
+            "row 1, column 3 of the cost matrix is \"ten\"",
+        ),
+        (
+            "[[0, 1, 1], [1, 0, 1]]",
+            "the cost matrix has 2 rows of 3 cells",
+        ),
+        ("[]", "the cost matrix is empty"),
+    ] {
+        // Keys of the file itself stand before its tables.
+        let bad = format!("cost = {rows}\n{good}");
+        fs::write(&file, &bad).unwrap();
+        let refused = Project::open(folder.path(), &OpenOptions::default(), None).err();
+        let refused = refused.unwrap().to_string();
+        assert!(refused.contains(words), "{refused}");
+        assert!(refused.contains(&file.display().to_string()), "{refused}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), bad, "left alone");
+    }
+    fs::write(&file, &good).unwrap();
+    let again = open(folder.path());
+    assert_eq!(again.hand_label(ImageId(0)), Some(Label::Class(ClassId(1))));
+}
+
+#[test]
+fn costs_of_other_classes_are_kept_but_not_used() {
+    let folder = class_folders(&["a", "b"], 10);
+    let mut project = open(folder.path());
+    assert_eq!(project.cost_problem(), None);
+    let rows = vec![vec![0.0, 7.0], vec![7.0, 0.0]];
+    project.settings.cost = Some(CostMatrix::try_from(rows).unwrap());
+    project.settings.save_if_changed(&project.dir).unwrap();
+    drop(project);
+    let mut project = open(folder.path());
+    let problem = project.cost_problem().unwrap();
+    assert!(problem.contains("2 rows and columns, but there are 3 classes"));
+    assert_eq!(project.cost().max(), 10.0);
+    project.choose(DriftChoice::Rate(Some(0.05))).unwrap();
+    drop(project);
+    let project = open(folder.path());
+    assert_eq!(
+        project.settings.cost.as_ref().map(CostMatrix::max),
+        Some(7.0)
+    );
+    assert_eq!(project.snapshot().drift_rate, Some(0.05));
+}
+
+#[test]
+fn choices_that_make_no_sense_change_nothing() {
+    let folder = class_folders(&["a", "b"], 10);
+    let mut project = open(folder.path());
+    project.choose(DriftChoice::Threshold(Some(0.4))).unwrap();
+    project.choose(DriftChoice::LookCost(Some(2.5))).unwrap();
+    let file = project.dir.join(Settings::FILE);
+    let before = fs::read_to_string(&file).unwrap();
+    for (choice, words) in [
+        (DriftChoice::Threshold(Some(1.5)), "drift_threshold is 1.5"),
+        (
+            DriftChoice::Threshold(Some(f64::NAN)),
+            "drift_threshold is NaN",
+        ),
+        (DriftChoice::Rate(Some(0.0)), "drift_rate is 0"),
+        (DriftChoice::Rate(Some(1.0)), "drift_rate is 1"),
+        (DriftChoice::LookCost(Some(-1.0)), "look_cost is -1"),
+    ] {
+        let refused = project.choose(choice).unwrap_err().to_string();
+        assert!(refused.contains(words), "{refused}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), before);
+    }
+    let snapshot = project.snapshot();
+    assert_eq!(
+        (snapshot.drift_threshold, snapshot.look()),
+        (Some(0.4), 2.5)
+    );
+    project.choose(DriftChoice::LookCost(None)).unwrap();
+    assert_eq!(project.snapshot().look(), 0.1, "a hundredth of the dearest");
+    drop(project);
+    fs::write(&file, before.replace("0.4", "4.0")).unwrap();
+    let refused = Project::open(folder.path(), &OpenOptions::default(), None).err();
+    let refused = refused.unwrap().to_string();
+    assert!(refused.contains("drift_threshold is 4"), "{refused}");
+}

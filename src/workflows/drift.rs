@@ -22,7 +22,7 @@ use crate::evaluation::{CvPlan, CvReport, cross_validate_grouped};
 use crate::inference::LocalMemory;
 use crate::jobs::JobContext;
 use crate::project::Snapshot;
-use crate::queue::{Known, Reason, control_sample, mixed};
+use crate::queue::{Known, Reason, mixed};
 use crate::storage::Digest;
 
 use super::export::refuse_own_files;
@@ -30,7 +30,7 @@ use super::{
     ImageGroups, Unreadable, WorkflowError,
     embed::{Body, Eyes, embed, write_csv},
     pictures::{Pictures, Shown},
-    run::load_run,
+    run::{load_run, run_temperature},
     train::Parts,
     weights::find_body,
 };
@@ -98,6 +98,7 @@ pub struct DriftSession {
     pool: SpaceRows,
     anomaly: Vec<f32>,
     predictions: Vec<Prediction>,
+    run_temperature: Option<f64>,
 }
 
 /// What is known of one candidate.
@@ -217,6 +218,7 @@ pub fn prepare_drift(
         pool,
         anomaly,
         predictions,
+        run_temperature: run_temperature(&source.run)?,
     })
 }
 
@@ -363,6 +365,12 @@ impl DriftSession {
         self.rows.get(&image).map(|row| &self.predictions[*row])
     }
 
+    /// The temperature of the network's answers, where its run has one.
+    #[must_use]
+    pub fn run_temperature(&self) -> Option<f64> {
+        self.run_temperature
+    }
+
     /// Fits the head on `labels` (true for drift) and ranks all candidates; images that are none are
     /// passed over. `repeats` of 5-fold cross-validation measure it, near-duplicates held out together. Before both kinds are labelled, the
     /// ranking is by distance and says so.
@@ -415,20 +423,8 @@ impl DriftSession {
         }
     }
 
-    /// Share of drift among the candidates: by the control sample of `labels` where that holds ten images at
-    /// least, else a tenth. Never 0 or 1.
-    #[must_use]
-    pub fn drift_rate(&self, labels: &[(ImageId, bool)], seed: u64) -> f64 {
-        let sample = control_sample(&self.labelled(labels), seed);
-        if sample.images < 10 {
-            return 0.1;
-        }
-        // Laplace's rule of succession.
-        (sample.drift as f64 + 1.0) / (sample.images as f64 + 2.0)
-    }
-
     /// One entry per candidate.
-    fn labelled(&self, labels: &[(ImageId, bool)]) -> Vec<Option<bool>> {
+    pub(super) fn labelled(&self, labels: &[(ImageId, bool)]) -> Vec<Option<bool>> {
         let mut labelled = vec![None; self.images.len()];
         for (image, drift) in labels {
             if let Some(row) = self.rows.get(image) {
@@ -502,6 +498,17 @@ impl DriftSession {
         others.sort_by(|a, b| b.1.total_cmp(&a.1));
         others.truncate(k);
         others
+    }
+
+    /// Probability of drift of `image` by a head that learns from all of `labels`, its own among them; none for an
+    /// image that is no candidate, or where no head can be fitted.
+    pub(super) fn probability(&self, labels: &[(ImageId, bool)], image: ImageId) -> Option<f64> {
+        let row = *self.rows.get(&image)?;
+        let labelled = self.labelled(labels);
+        if !labelled.contains(&Some(false)) {
+            return None;
+        }
+        self.judge(&labelled, &[row]).ok()?.first().copied()
     }
 
     /// Log-odds of drift of every candidate by a head fitted on `labelled` and the reference images.
@@ -603,6 +610,7 @@ pub(super) fn made_session(images: usize) -> Result<DriftSession, WorkflowError>
         features,
         anomaly: vec![0.5; images],
         predictions: Vec::new(),
+        run_temperature: None,
         pool,
         images: ids,
     })

@@ -14,6 +14,8 @@ mod bench_networks;
 #[cfg(feature = "torch")]
 mod cost;
 #[cfg(feature = "torch")]
+mod decide;
+#[cfg(feature = "torch")]
 mod drift;
 #[cfg(feature = "torch")]
 mod embed;
@@ -56,6 +58,8 @@ pub use scan::{Unreadable, contents, open_thumbnails, scan};
 
 #[cfg(feature = "torch")]
 pub use cost::{Choice, CostRequest, PlanCost, training_cost};
+#[cfg(feature = "torch")]
+pub use decide::{Decided, DriftRate, FollowUp, Verdict};
 #[cfg(feature = "torch")]
 pub use drift::{
     DriftResult, DriftScore, DriftSession, DriftSource, QUEUE_SEED, drift_labels, prepare_drift,

@@ -7,14 +7,13 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::domain::{ClassId, ImageId};
-use crate::drift::{
-    PadimBuilder, PadimOptions, cheapest, combine, gate, organisers_batch_min_max, prior_shifted,
-};
+use crate::drift::{PadimBuilder, PadimOptions, gate, organisers_batch_min_max};
 use crate::evaluation::{BinaryScores, ConfusionMatrix, best_constant, pwa};
 use crate::jobs::JobContext;
 use crate::project::Snapshot;
 
 use super::WorkflowError;
+use super::decide::Verdict;
 use super::drift::{DriftSession, DriftSource, Looked, look_for_drift, prepare_drift, shape_of};
 
 /// Images whose PaDiM maps are scaled together, as the organisers' data loader had them.
@@ -131,7 +130,9 @@ pub fn rehearse(
     let drift = session.images.iter().filter(|id| is_drift(id)).count();
     let found = labels.iter().filter(|(_, drift)| *drift).count();
 
-    let rate = session.drift_rate(&labels, request.seed);
+    let decided = session.decide(snapshot, &labels, &result, request.seed);
+    let verdicts: HashMap<ImageId, &Verdict> =
+        decided.verdicts.iter().map(|v| (v.image, v)).collect();
     let answers = Answers {
         snapshot,
         session: &session,
@@ -141,10 +142,7 @@ pub fn rehearse(
         let prediction = session.prediction(*id);
         prediction.map_or_else(Vec::new, |p| p.probabilities.clone())
     };
-    let by_cost = |id: &ImageId| {
-        let p = prior_shifted(probability[id], rate);
-        cheapest(&snapshot.cost, &combine(p, &regular(id))).answer()
-    };
+    let by_cost = |id: &ImageId| verdicts[id].cheapest.answer();
     let by_gate = |id: &ImageId| gate(probability[id], THRESHOLD, &regular(id)).answer();
     let with_hand = |id: &ImageId| match labelled.get(id) {
         Some(_) => truth[id],

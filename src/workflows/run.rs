@@ -127,6 +127,15 @@ pub fn load_run(dir: &Path) -> Result<RunSummary, WorkflowError> {
     })
 }
 
+/// The temperature of the answers of the finished run in `dir`, if it was fitted: above 0.
+///
+/// # Errors
+/// As [`load_run`].
+pub(super) fn run_temperature(dir: &Path) -> Result<Option<f64>, WorkflowError> {
+    let file: RunFile = read_json(dir, RUN)?;
+    Ok(file.temperature.filter(|t| t.is_finite() && *t > 0.0))
+}
+
 /// All finished runs of the project, newest first. Folders that hold none are passed over.
 #[must_use]
 pub fn runs(snapshot: &Snapshot) -> Vec<RunSummary> {

@@ -1,15 +1,16 @@
 //! The combined answer of drift gate and network, as a submission in the challenge's format.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::domain::{ClassId, ImageId, Label, Split};
-use crate::drift::{cheapest, combine, gate, prior_shifted};
+use crate::drift::Decision;
 use crate::jobs::JobContext;
 use crate::project::Snapshot;
 
 use super::export::refuse_own_files;
 use super::{
-    WorkflowError,
+    DriftRate, Verdict, WorkflowError,
     drift::{DriftSource, QUEUE_SEED, drift_labels, prepare_drift},
     embed::write_csv,
 };
@@ -21,7 +22,7 @@ const CV_REPEATS: usize = 5;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum SubmitDecision {
     /// The answer that is expected to cost least by the project's cost matrix, drift as frequent among the
-    /// incoming images as [`DriftSession::drift_rate`](super::DriftSession::drift_rate) takes it to be.
+    /// incoming images as [`DriftRate`](super::DriftRate) takes it to be.
     Cheapest,
     /// Drift from this probability on, `0..=1`, else the likeliest regular class.
     Threshold(f64),
@@ -56,11 +57,18 @@ pub struct SubmitSummary {
     pub rows: usize,
     /// Answers of each class, in class order, drift last.
     pub counts: Vec<usize>,
+    /// Images that a person should look at, dearest first, beside the file.
+    pub review: PathBuf,
+    /// How many those are.
+    pub needs_review: usize,
     /// What the user should know before sending it.
     pub warnings: Vec<String>,
 }
 
-/// Answers every incoming image and writes `,filename,<columns>,Label` with class numbers.
+/// Answers every incoming image and writes `,filename,<columns>,Label` with class numbers; and beside it, in
+/// `<name>_review.csv`, `filename,answer,drift,expected_cost`: the images that nobody has labelled and that a person
+/// should look at, the dearest first, with the answer they got all the same, their probability of drift, and what
+/// that answer is expected to cost more than the truth (nothing for an image that cannot be read).
 ///
 /// # Errors
 /// [`WorkflowError`].
@@ -70,7 +78,9 @@ pub fn submit(
     context: &JobContext,
 ) -> Result<SubmitSummary, WorkflowError> {
     let manifest = &snapshot.manifest;
+    let review = review_file(&request.out);
     refuse_own_files(manifest, &request.out)?;
+    refuse_own_files(manifest, &review)?;
     let incoming = snapshot.in_split(Split::Incoming);
     if incoming.is_empty() {
         return Err(WorkflowError::NothingToDo(
@@ -80,12 +90,13 @@ pub fn submit(
     let session = prepare_drift(snapshot, &DriftSource::of(snapshot, &request.run)?, context)?;
     let labels = drift_labels(snapshot);
     let result = session.refit(&labels, CV_REPEATS);
-    let rate = session.drift_rate(&labels, QUEUE_SEED);
-    let probability: std::collections::HashMap<_, _> = result
-        .scores
-        .iter()
-        .map(|score| (score.image, score.probability.unwrap_or(0.0)))
-        .collect();
+    let decided = session.decide(snapshot, &labels, &result, QUEUE_SEED);
+    let verdicts: HashMap<ImageId, &Verdict> =
+        decided.verdicts.iter().map(|v| (v.image, v)).collect();
+    let threshold = match request.decision {
+        SubmitDecision::Cheapest => None,
+        SubmitDecision::Threshold(threshold) => Some(threshold),
+    };
     let mut warnings = Vec::new();
     if let Some(problem) = &result.head_problem {
         warnings.push(format!("nothing is answered as drift: {problem}"));
@@ -97,13 +108,14 @@ pub fn submit(
         ));
         if request.decision == SubmitDecision::Cheapest {
             warnings.push(format!(
-                "each answer is the one that costs least if {:.1} % of the incoming images are drift",
-                100.0 * rate
+                "each answer is the one that costs least if {:.1} % of the incoming images are drift, {}",
+                100.0 * decided.rate.assumed,
+                source_of(&decided.rate)
             ));
         }
     }
     let mut counts = vec![0; manifest.classes.len()];
-    let mut unread = 0;
+    let (mut unread, mut to_review) = (0, Vec::new());
     let mut answer = |id: ImageId| -> ClassId {
         let hand = snapshot.hand[id.index()];
         if request.use_hand_labels
@@ -111,26 +123,18 @@ pub fn submit(
         {
             return class;
         }
-        match session.prediction(id) {
-            Some(prediction) => {
-                let drift = f64::from(probability.get(&id).copied().unwrap_or(0.0));
-                let regular = &prediction.probabilities;
-                match request.decision {
-                    SubmitDecision::Cheapest => {
-                        let all = combine(prior_shifted(drift, rate), regular);
-                        cheapest(&snapshot.cost, &all).answer()
-                    }
-                    SubmitDecision::Threshold(threshold) => {
-                        gate(drift, threshold, regular).answer()
-                    }
-                }
-            }
-            None => {
-                // An image that nobody can look at must not pass as good.
-                unread += 1;
-                manifest.classes.drift()
-            }
+        let drift = manifest.classes.drift();
+        let Some(verdict) = verdicts.get(&id) else {
+            // An image that nobody can look at must not pass as good.
+            unread += 1;
+            to_review.push((id, drift, None));
+            return drift;
+        };
+        let (decision, regret) = verdict.decide(threshold, decided.look, drift);
+        if matches!(decision, Decision::NeedsReview(_)) && hand.is_none() {
+            to_review.push((id, decision.answer(), Some((verdict.drift, regret))));
         }
+        decision.answer()
     };
     let mut header = vec![String::new(), "filename".to_owned()];
     header.extend(manifest.columns.iter().cloned());
@@ -162,12 +166,53 @@ pub fn submit(
         warnings.push(format!("class numbers: {}", numbers.join(", ")));
     }
     write_csv(&request.out, rows.into_iter())?;
+    to_review.sort_by(|a, b| {
+        let regret = |known: Option<(f64, f64)>| known.map_or(f64::INFINITY, |(_, regret)| regret);
+        regret(b.2).total_cmp(&regret(a.2))
+    });
+    let header = ["filename", "answer", "drift", "expected_cost"].map(str::to_owned);
+    let list = to_review.iter().map(|(id, answer, known)| {
+        let number = |value: fn((f64, f64)) -> f64, digits: usize| {
+            known.map_or(String::new(), |k| format!("{:.digits$}", value(k)))
+        };
+        vec![
+            manifest.get(*id).key.clone(),
+            manifest.classes.label(*answer).to_owned(),
+            number(|k| k.0, 6),
+            number(|k| k.1, 3),
+        ]
+    });
+    write_csv(&review, std::iter::once(header.to_vec()).chain(list))?;
     Ok(SubmitSummary {
         file: request.out.clone(),
+        review,
+        needs_review: to_review.len(),
         rows: incoming.len(),
         counts,
         warnings,
     })
+}
+
+/// `submission_review.csv` beside `submission.csv`.
+fn review_file(out: &Path) -> PathBuf {
+    let name = out.file_stem().unwrap_or_default().to_string_lossy();
+    out.with_file_name(format!("{name}_review.csv"))
+}
+
+/// Where an assumed share of drift comes from, in words.
+fn source_of(rate: &DriftRate) -> String {
+    if rate.given {
+        return "as the project says".to_owned();
+    }
+    if rate.is_guess() {
+        return "which is a guess: fewer than 10 images of the random sample are labelled"
+            .to_owned();
+    }
+    let [lo, hi] = rate.interval().map(|share| 100.0 * share);
+    format!(
+        "as {} of {} randomly drawn images were ({lo:.1} to {hi:.1} %)",
+        rate.drift, rate.images
+    )
 }
 
 fn file_name(key: &str) -> String {

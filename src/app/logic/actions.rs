@@ -127,6 +127,13 @@ impl App {
             }
             Action::RetrainDrift => self.retrain_drift(),
             Action::FindDrift => self.set_queue(Strategy::FindDrift),
+            Action::TeachMiss => self.teach_miss(),
+            Action::PointCheapest | Action::PointF1 | Action::PointCatch => {
+                if let (Some(w), Some(aim)) = (&mut self.workspace, action.aim()) {
+                    w.drift.go_to_point(aim);
+                }
+            }
+            Action::KeepThreshold => self.keep_threshold(),
             // Given by their digit above, or looked at by the view while held.
             Action::Class0
             | Action::Class1
@@ -212,7 +219,7 @@ impl App {
     }
 
     /// What labelling keys act on in the view shown.
-    fn targets(&self) -> Vec<ImageId> {
+    pub(super) fn targets(&self) -> Vec<ImageId> {
         let Some(w) = &self.workspace else {
             return Vec::new();
         };
@@ -232,7 +239,7 @@ impl App {
         }
     }
 
-    fn label_targets(&mut self, label: Option<Label>, source: Source) {
+    pub(super) fn label_targets(&mut self, label: Option<Label>, source: Source) {
         let images = self.targets();
         let source = match (self.view, source) {
             (_, Source::Suggestion) => Source::Suggestion,
@@ -324,7 +331,7 @@ impl App {
         }
     }
 
-    fn lost_labeller(&mut self) {
+    pub(super) fn lost_labeller(&mut self) {
         self.toasts.add(
             Level::Error,
             "Labels cannot be written just now; nothing was changed. Close and reopen the data set.",

@@ -26,6 +26,8 @@ use crate::workflows::{
 const NEIGHBOURS: usize = 9;
 /// Neighbours of each image labelled drift that are put forward as likely drift.
 const NEAR_DRIFT: usize = 20;
+/// Neighbours of a miss that are looked at once it is learned.
+const FOLLOWED: usize = 8;
 /// Images that the queue which finds drift holds beyond the present one.
 const DEALT: usize = 60;
 /// Repeats of the cross-validation behind a live refit: few, so that its figures come with the next image.
@@ -453,6 +455,8 @@ impl App {
             .map(|(image, _)| *image)
             .collect();
         let repeated = w.walk.repeated();
+        let snapshot = w.snapshot();
+        let followed = w.drift.following().filter(|image| found.contains(image));
         let outcome = w.refit_job.start(
             &mut self.numbers,
             "fitting the drift model",
@@ -468,8 +472,13 @@ impl App {
                     }
                 }
                 let queue = session.queue(&labels, &repeated, DEALT, workflows::QUEUE_SEED)?;
+                let decided = session.decide(&snapshot, &labels, &result, workflows::QUEUE_SEED);
+                let followed =
+                    followed.and_then(|image| session.follow_up(&labels, image, FOLLOWED));
                 Ok(Refitted {
                     result,
+                    decided,
+                    followed,
                     near,
                     queue,
                 })
@@ -512,6 +521,16 @@ impl App {
                     w.inspected = w.walk.current();
                 }
                 take_fit(w, refitted.result);
+                let (decided, drift) = (refitted.decided, w.session.classes().drift());
+                w.predictions
+                    .set_cheapest(decided.verdicts.iter().map(|verdict| {
+                        let (decision, regret) = verdict.decide(None, decided.look, drift);
+                        (verdict.image, decision, regret)
+                    }));
+                w.drift.apply(DriftEvent::Decided(Arc::new(decided)));
+                if let Some(followed) = refitted.followed {
+                    w.drift.apply(DriftEvent::Followed(followed));
+                }
                 if std::mem::take(&mut w.refit_again) {
                     self.refit(false);
                 }

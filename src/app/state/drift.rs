@@ -1,14 +1,18 @@
 //! The drift model while it is being taught.
 
+mod gate;
+mod miss;
+
+pub use gate::{AtThreshold, Outcomes};
+pub use miss::{Followed, Miss};
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::domain::{ClassId, ClassSet, CostMatrix, ImageId};
-use crate::evaluation::{
-    BinaryCounts, BinaryScores, ConfusionMatrix, CvReport, best_constant, pwa,
-};
-use crate::workflows::DriftResult;
+use crate::domain::ImageId;
+use crate::evaluation::{Aim, CvReport};
+use crate::workflows::{Decided, DriftResult, FollowUp};
 
 /// Bars of the score histogram.
 pub const BINS: usize = 48;
@@ -45,6 +49,10 @@ pub enum DriftEvent {
         /// Whether to sort the images anew.
         rerank: bool,
     },
+    /// What follows from the latest fit.
+    Decided(Arc<Decided>),
+    /// What became of the miss that is being followed.
+    Followed(FollowUp),
     /// Images were labelled drift (`Some(true)`) or regular, or lost their label.
     Labelled(Vec<(ImageId, Option<bool>)>),
     /// There will be no scores; a sentence for the user.
@@ -72,18 +80,6 @@ pub struct Bin {
     pub drift: u32,
     /// Not labelled.
     pub unlabelled: u32,
-}
-
-/// What a threshold does to the labelled images.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AtThreshold {
-    /// Found, missed and false alarms.
-    pub counts: BinaryCounts,
-    /// Mean cost of an answer in the units of the cost matrix, and that of the best constant answer;
-    /// none where no run has answered the labelled images.
-    pub cost: Option<(f64, f64)>,
-    /// Images without a label at or above the threshold.
-    pub to_review: usize,
 }
 
 /// What the latest labels changed.
@@ -115,7 +111,12 @@ pub struct DriftState {
     order: Vec<ImageId>,
     /// Labels given since the order was made.
     pub labels_since_order: usize,
+    /// The user's threshold, where it is theirs.
     chosen: Option<f32>,
+    /// As the project has it: what a moved threshold is compared with.
+    settled: Option<f32>,
+    decided: Option<Arc<Decided>>,
+    miss: Option<Miss>,
 }
 
 fn labels_of(result: &DriftResult) -> usize {
@@ -127,11 +128,15 @@ impl DriftState {
     pub fn apply(&mut self, event: DriftEvent) {
         match event {
             DriftEvent::Preparing(run) => {
-                let labels = std::mem::take(&mut self.labels);
+                let before = std::mem::take(self);
                 *self = Self {
                     phase: DriftPhase::Preparing,
                     run: Some(run),
-                    labels,
+                    labels: before.labels,
+                    // A threshold that the project has settled on stays; one of the old scores means nothing.
+                    chosen: before.settled,
+                    settled: before.settled,
+                    miss: before.miss,
                     ..Self::default()
                 };
             }
@@ -141,6 +146,8 @@ impl DriftState {
                 }
             }
             DriftEvent::Fitted { result, rerank } => self.fitted(&result, rerank),
+            DriftEvent::Decided(decided) => self.decided = Some(decided),
+            DriftEvent::Followed(found) => self.followed(found),
             DriftEvent::Labelled(labels) => {
                 self.labels_since_order += labels.len();
                 for (image, label) in labels {
@@ -197,6 +204,7 @@ impl DriftState {
     pub fn with_threshold(chosen: Option<f32>) -> Self {
         Self {
             chosen,
+            settled: chosen,
             ..Self::default()
         }
     }
@@ -251,13 +259,20 @@ impl DriftState {
     /// threshold means anything.
     #[must_use]
     pub fn threshold(&self) -> Option<f32> {
+        let proposed = self.proposed()?;
+        Some(self.chosen.unwrap_or(proposed))
+    }
+
+    /// The threshold with the best F1 on the labels.
+    fn proposed(&self) -> Option<f32> {
         let quality = self.quality()?.ok()?;
+        let point = self.point(Aim::F1).and_then(Result::ok);
+        let proposed = point.map_or(quality.suggested_threshold, |point| point.threshold);
         #[expect(
             clippy::cast_possible_truncation,
             reason = "a probability, compared with f32 scores"
         )]
-        let proposed = quality.suggested_threshold as f32;
-        Some(self.chosen.unwrap_or(proposed))
+        Some(proposed as f32)
     }
 
     /// Whether the threshold is the user's.
@@ -301,60 +316,6 @@ impl DriftState {
         bins
     }
 
-    /// What `threshold` does; none while a class is absent. `known` gives the labelled class of an image,
-    /// where a label names one, and the answer of the run for it; cost is counted where both are known.
-    #[must_use]
-    pub fn at_threshold(
-        &self,
-        threshold: f32,
-        classes: &ClassSet,
-        cost: &CostMatrix,
-        known: impl Fn(ImageId) -> (Option<ClassId>, Option<ClassId>),
-    ) -> Option<AtThreshold> {
-        let labelled: Vec<(DriftImage, bool)> = self
-            .images
-            .iter()
-            .filter_map(|i| Some((*i, i.label?)))
-            .collect();
-        let (scores, truth): (Vec<f64>, Vec<bool>) = labelled
-            .iter()
-            .map(|(i, d)| (f64::from(i.score), *d))
-            .unzip();
-        let scores = BinaryScores::new(&scores, &truth).ok()?;
-        if scores.positives() == 0 || scores.negatives() == 0 {
-            return None;
-        }
-        let pairs = labelled.iter().filter_map(|(image, drift)| {
-            let (label, answer) = known(image.image);
-            let answer = answer?;
-            let actual = if *drift {
-                classes.drift()
-            } else {
-                label.unwrap_or(answer)
-            };
-            let given = if image.score >= threshold {
-                classes.drift()
-            } else {
-                answer
-            };
-            Some((actual, given))
-        });
-        let confusion = ConfusionMatrix::from_pairs(classes.len(), pairs);
-        let price = |accuracy: f64| (1.0 - accuracy) * cost.max();
-        let cost = pwa(&confusion, cost)
-            .and_then(|here| Ok((price(here), price(best_constant(&confusion, cost)?.pwa))))
-            .ok();
-        Some(AtThreshold {
-            counts: scores.at(f64::from(threshold)),
-            cost,
-            to_review: self
-                .images
-                .iter()
-                .filter(|i| i.label.is_none() && i.score >= threshold)
-                .count(),
-        })
-    }
-
     /// What the latest 20 labels changed, or all there are; none before two fits can be compared.
     #[must_use]
     pub fn change(&self) -> Option<Change> {
@@ -391,13 +352,14 @@ impl DriftState {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::domain::{ClassId, CostMatrix};
     use crate::evaluation::{CvPlan, cross_validate};
     use crate::workflows::DriftScore;
 
     /// Scores of images 0, 1, …; labels `1` drift, `0` regular, `-` none.
-    fn result(scores: &[f32], labels: &str) -> Arc<DriftResult> {
+    pub(super) fn result(scores: &[f32], labels: &str) -> Arc<DriftResult> {
         let labels: Vec<Option<bool>> = labels
             .chars()
             .map(|c| match c {
@@ -430,7 +392,7 @@ mod tests {
         })
     }
 
-    fn fitted(scores: &[f32], labels: &str) -> DriftState {
+    pub(super) fn fitted(scores: &[f32], labels: &str) -> DriftState {
         let mut state = DriftState::default();
         let given = labels.chars().enumerate().filter_map(|(i, c)| {
             let label = match c {
@@ -463,11 +425,11 @@ mod tests {
         let why = state.quality().expect("fitted").expect_err("no labels");
         assert!(why.contains("at least 2 of each"), "{why}");
         let none = |_| (None, None);
-        let set = ClassSet::challenge();
         assert_eq!(
-            state.at_threshold(0.5, &set, &CostMatrix::challenge(), none),
+            state.at_threshold(0.5, &CostMatrix::challenge(), none),
             None
         );
+        assert!(state.flips().is_empty() && state.misses().is_empty());
     }
 
     #[test]
@@ -496,21 +458,17 @@ mod tests {
         let mut state = fitted(&[0.9, 0.3, 0.6, 0.1, 0.5], "1100-");
         state.set_threshold(0.4);
         assert_eq!(state.threshold(), Some(0.4));
-        let set = ClassSet::challenge();
         let good = |_| (Some(ClassId(0)), Some(ClassId(0)));
         let at = state
-            .at_threshold(0.4, &set, &CostMatrix::challenge(), good)
+            .at_threshold(0.4, &CostMatrix::challenge(), good)
             .expect("both kinds");
-        assert_eq!(
-            (at.counts.true_positives, at.counts.false_positives),
-            (1, 1)
-        );
-        assert_eq!(at.to_review, 1);
+        assert_eq!((at.figures.caught, at.figures.false_alarms), (1, 1));
+        assert_eq!(at.above, 1);
         // One drift passed as GOOD and one GOOD stopped as drift, 10,000 each, over four images; any
         // constant answer is wrong about two of the four in the same way, or dearer.
-        let (here, constant) = at.cost.expect("answers");
-        assert!((here - 5_000.0).abs() < 1e-6, "{here}");
-        assert!(constant <= 5_000.0 + 1e-6);
+        let here = at.figures.cost.expect("answers");
+        assert!((here.mean - 5_000.0).abs() < 1e-6, "{here:?}");
+        assert!(at.constant.expect("answers") <= 5_000.0 + 1e-6);
         state.reset_threshold();
         assert!(!state.threshold_is_chosen());
         let bins = state.histogram();

@@ -1,10 +1,16 @@
 //! Drift: teach a model what drift looks like, see at once what that changes, and export a submission.
 
+mod assume;
+mod gallery;
+mod points;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use egui::{Align, ComboBox, Layout, Modifiers, Rect, RichText, ScrollArea, Ui};
 
+use self::assume::Assume;
+use self::gallery::Gallery;
 use super::panel::PanelContext;
 use crate::app::command::{Action, Command};
 use crate::app::duplicates::Offer;
@@ -45,6 +51,8 @@ pub struct DriftView {
     /// Where a range begins.
     anchor: Option<ImageId>,
     hide_labelled: bool,
+    gallery: Gallery,
+    assume: Assume,
 }
 
 impl DriftView {
@@ -139,7 +147,7 @@ impl DriftView {
         let mut side = all;
         side.set_left(main.right() + GAP);
         parts::place(ui, side, "side", |ui| {
-            ScrollArea::vertical().show(ui, |ui| aside(ui, cx, data));
+            ScrollArea::vertical().show(ui, |ui| aside(ui, cx, data, &mut self.assume));
         });
         parts::place(ui, main, "main", |ui| {
             ui.spacing_mut().item_spacing.y = GAP;
@@ -150,6 +158,10 @@ impl DriftView {
             let rects = parts::row(ui, 214.0, &[2.0, 1.15]);
             scores(ui, cx, data.drift, rects[0]);
             at_threshold(ui, cx, data, rects[1]);
+            if data.drift.threshold().is_some() {
+                let rect = parts::row(ui, points::HEIGHT, &[1.0])[0];
+                points::points(ui, cx, data.drift, rect);
+            }
             let rect = parts::row(ui, ui.available_height().max(160.0), &[1.0])[0];
             self.ranking(ui, cx, data, rect);
         });
@@ -157,19 +169,19 @@ impl DriftView {
 
     fn ranking(&mut self, ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>, rect: Rect) {
         let (palette, drift) = (cx.palette, data.drift);
-        let hide = self.hide_labelled;
-        // A label never makes the list jump: what was just labelled goes only with a new order.
-        let images: Vec<DriftImage> = drift
-            .ranked()
-            .filter(|i| !hide || i.label.is_none() || self.selected.contains(&i.image))
-            .collect();
+        self.gallery.follow(drift);
+        let mut listed = self.gallery.list(cx, drift);
+        if self.hide_labelled && self.gallery.is_ranking() {
+            // A label never makes the list jump: what was just labelled goes only with a new order.
+            let selected = &self.selected;
+            listed
+                .images
+                .retain(|i| i.label.is_none() || selected.contains(&i.image));
+        }
+        let (images, title) = (&listed.images, listed.title);
         self.selected
             .retain(|image| images.iter().any(|i| i.image == *image));
-        let title = if drift.has_head() {
-            "Most likely drift"
-        } else {
-            "Most unlike the regular images"
-        };
+        let mut gallery = std::mem::take(&mut self.gallery);
         let selected = self.selected.clone();
         let touched = parts::card(
             ui,
@@ -178,12 +190,9 @@ impl DriftView {
             title,
             |ui| self.actions(ui, cx, data),
             |ui| {
+                gallery.choice(ui, cx, drift);
                 if images.is_empty() {
-                    parts::explain(
-                        ui,
-                        palette,
-                        "Every image here is labelled. Show the labelled ones to look at them again.",
-                    );
+                    parts::explain(ui, palette, listed.empty);
                     return None;
                 }
                 thumb_grid(
@@ -195,20 +204,23 @@ impl DriftView {
                     98.0,
                     |at| {
                         let image = &images[at];
-                        tile(
+                        let mut tile = tile(
                             cx,
                             image,
                             (data.known)(image.image).1,
                             data.groups.others(image.image).count(),
                             selected.contains(&image.image),
-                        )
+                        );
+                        listed.dress(at, &mut tile, cx);
+                        tile
                     },
                 )
             },
         );
+        self.gallery = gallery;
         match touched {
             Some(Touch::Click(at, modifiers)) => {
-                self.select(&images, at, modifiers);
+                self.select(images, at, modifiers);
                 cx.send(Command::Inspect(Some(images[at].image)));
             }
             Some(Touch::Open(at)) => cx.send(Command::Walk {
@@ -449,7 +461,7 @@ fn at_threshold(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>, rect: 
     parts::card(ui, palette, rect, "At this threshold", title_aside, |ui| {
         let found = drift
             .threshold()
-            .and_then(|t| drift.at_threshold(t, cx.classes, cx.cost, data.known));
+            .and_then(|t| drift.at_threshold(t, cx.cost, data.known));
         let Some(found) = found else {
             let why = drift.quality().and_then(Result::err);
             let why = why.unwrap_or(
@@ -463,66 +475,30 @@ fn at_threshold(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>, rect: 
             );
             return;
         };
-        let (at, counts) = (112.0, found.counts);
-        let positives = counts.true_positives + counts.false_negatives;
-        let negatives = counts.false_positives + counts.true_negatives;
-        parts::pair(
-            ui,
-            palette,
-            at,
-            "drift F1",
-            &format!("{:.2}", counts.f1),
-            "",
-        );
-        parts::pair(
-            ui,
-            palette,
-            at,
-            "caught",
-            &format!("{} of {positives}", counts.true_positives),
-            "",
-        );
-        parts::pair(
-            ui,
-            palette,
-            at,
-            "false alarms",
-            &format!("{} of {negatives}", counts.false_positives),
-            "",
-        );
-        match found.cost {
-            Some((here, constant)) => {
-                parts::pair(
-                    ui,
-                    palette,
-                    at,
-                    "expected cost",
-                    &price(here),
-                    &format!("constant {}", price(constant)),
-                );
+        let (at, figures) = (112.0, found.figures);
+        let ends = |i: &Interval| format!("{:.2}–{:.2}", i.lo, i.hi);
+        let pair = |ui: &mut Ui, name: &str, value: &str, more: &str| {
+            parts::pair(ui, palette, at, name, value, more);
+        };
+        let f1 = format!("{:.2}", figures.f1.mean);
+        pair(ui, "drift F1", &f1, &ends(&figures.f1));
+        let caught = format!("{} of {}", figures.caught, figures.n_drift);
+        pair(ui, "caught", &caught, &ends(&figures.recall));
+        let alarms = format!("{} of {}", figures.false_alarms, figures.n_regular);
+        pair(ui, "false alarms", &alarms, "");
+        match figures.cost {
+            Some(cost) => {
+                let ends = format!("{}–{}", price(cost.lo), price(cost.hi));
+                pair(ui, "expected cost", &price(cost.mean), &ends);
+                if let Some(constant) = found.constant {
+                    pair(ui, "of a constant", &price(constant), "");
+                }
             }
-            None => parts::pair(
-                ui,
-                palette,
-                at,
-                "expected cost",
-                "n/a",
-                "predict the images first",
-            ),
+            None => pair(ui, "expected cost", "n/a", "predict the images first"),
         }
-        parts::pair(
-            ui,
-            palette,
-            at,
-            "needs review",
-            &thousands(found.to_review as u64),
-            "unlabelled above",
-        );
-        parts::explain(
-            ui,
-            palette,
-            "A threshold chosen on these labels looks a little better here than it is.",
-        );
+        let above = thousands(found.above as u64);
+        pair(ui, "above it", &above, "without a label");
+        parts::explain(ui, palette, "Optimistic if chosen on these labels.");
     });
 }
 
@@ -534,7 +510,7 @@ fn price(cost: f64) -> String {
     }
 }
 
-fn aside(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
+fn aside(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>, assume: &mut Assume) {
     let (palette, drift) = (cx.palette, data.drift);
     section(ui, palette, "Quality, cross-validated");
     match drift.quality() {
@@ -548,6 +524,7 @@ fn aside(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
         parts::notice(ui, palette, palette.accent, text);
     }
     ui.add_space(12.0);
+    assume.ui(ui, cx, drift);
     change(ui, cx, drift);
     section(ui, palette, "Good to know");
     parts::notice(
