@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::icons::Icon;
 use super::keymap::Shortcut;
-use super::state::Truth;
+use super::state::{MapLayout, Truth};
 use super::theme::Theme;
 use crate::domain::{ClassId, ImageId, Label, Split};
 use crate::labels::Source;
@@ -138,6 +138,8 @@ pub enum Scope {
     Browse,
     /// Where many images are shown: all views but Train and Label.
     Lists,
+    /// In the Drift view.
+    Drift,
 }
 
 impl Scope {
@@ -149,6 +151,7 @@ impl Scope {
             Self::Images => view != View::Train,
             Self::Label => view == View::Label,
             Self::Browse => view == View::Browse,
+            Self::Drift => view == View::Drift,
             Self::Lists => !matches!(view, View::Train | View::Label),
         }
     }
@@ -316,6 +319,8 @@ actions! {
     RetrainDrift "retrain-drift" "Retrain the drift model" Model Everywhere [ctrl(Key::R)] Refresh;
     /// Labels a queue that finds drift, dealt anew after each label.
     FindDrift "find-drift" "Label a queue that finds drift" Model Everywhere [ctrl(Key::D)] Label;
+    /// Likeness at a glance, or the ranking.
+    ToggleMap "drift-map" "Drift: map or list" Model Drift [key(Key::M)] Drift;
 
     /// A folder of images.
     OpenFolder "open" "Open a folder…" Project Everywhere [ctrl(Key::O)] Folder;
@@ -599,6 +604,8 @@ pub enum Command {
         /// Which images; all of them for `None`.
         split: Option<Split>,
     },
+    /// Show the map of the drift candidates in this layout.
+    LayOut(MapLayout),
     /// Where an image counts as drift, `0..=1`.
     SetThreshold(f32),
     /// Read the runs folder again.

@@ -3,6 +3,7 @@
 
 mod actions;
 mod costs;
+mod map;
 mod models;
 mod queues;
 
@@ -82,6 +83,7 @@ impl App {
         self.ask_details();
         self.ask_neighbours();
         self.watch_cost(ctx);
+        self.watch_map();
         self.toasts.tick(ctx.input(|i| i.time));
         self.remember_settings();
         self.watch_close(ctx);
@@ -386,6 +388,11 @@ impl App {
                     && place < w.train.queued.len()
                 {
                     w.train.queued.remove(place);
+                }
+            }
+            Command::LayOut(layout) => {
+                if let Some(w) = &mut self.workspace {
+                    w.drift.map.ask(layout);
                 }
             }
             Command::SetThreshold(_) | Command::ProposedThreshold | Command::RerankDrift => {

@@ -28,6 +28,8 @@ mod error;
 mod folds;
 mod head;
 mod histogram;
+#[cfg(feature = "gui")]
+mod layout;
 mod linalg;
 mod local;
 mod logistic;
@@ -56,6 +58,8 @@ pub use error::DriftError;
 pub use folds::{Folds, out_of_fold};
 pub use head::{DriftDetector, DriftHead, HeadOptions, held_out_scorer};
 pub use histogram::{HistogramBin, score_histogram};
+#[cfg(feature = "gui")]
+pub use layout::{LayoutStep, leading_two, neighbour_layout};
 pub use local::LocalShape;
 pub use logistic::{LogisticOptions, LogisticRegression};
 pub use mahalanobis::{Mahalanobis, RelativeMahalanobis};

@@ -52,6 +52,8 @@ pub use scan::{Unreadable, contents, open_thumbnails, scan};
 
 #[cfg(feature = "torch")]
 pub use cost::{Choice, CostRequest, PlanCost, training_cost};
+#[cfg(feature = "gui")]
+pub use drift::Places;
 #[cfg(feature = "torch")]
 pub use drift::{
     DriftResult, DriftScore, DriftSession, DriftSource, QUEUE_SEED, drift_labels, prepare_drift,

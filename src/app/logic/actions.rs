@@ -121,6 +121,11 @@ impl App {
             }
             Action::RetrainDrift => self.retrain_drift(),
             Action::FindDrift => self.set_queue(Strategy::FindDrift),
+            Action::ToggleMap => {
+                if let Some(w) = &mut self.workspace {
+                    w.drift_view.toggle_map();
+                }
+            }
             // Given by their digit above, or looked at by the view while held.
             Action::Class0
             | Action::Class1
@@ -425,6 +430,7 @@ impl App {
                     self.show(View::Browse);
                 }
             }
+            View::Drift if w.drift_view.back() => {}
             View::Train | View::Review | View::Drift => self.show(View::Browse),
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::MapState;
 use crate::domain::{ClassId, ClassSet, CostMatrix, ImageId};
 use crate::evaluation::{
     BinaryCounts, BinaryScores, ConfusionMatrix, CvReport, best_constant, pwa,
@@ -115,6 +116,10 @@ pub struct DriftState {
     order: Vec<ImageId>,
     /// Labels given since the order was made.
     pub labels_since_order: usize,
+    /// Where the images lie.
+    pub map: MapState,
+    /// Changes with scores and labels.
+    generation: u64,
     chosen: Option<f32>,
 }
 
@@ -128,10 +133,13 @@ impl DriftState {
         match event {
             DriftEvent::Preparing(run) => {
                 let labels = std::mem::take(&mut self.labels);
+                let map = std::mem::take(&mut self.map);
                 *self = Self {
                     phase: DriftPhase::Preparing,
                     run: Some(run),
                     labels,
+                    map,
+                    generation: self.generation + 1,
                     ..Self::default()
                 };
             }
@@ -172,6 +180,7 @@ impl DriftState {
     }
 
     fn rescore(&mut self) {
+        self.generation += 1;
         let Some(result) = &self.result else { return };
         self.images = result
             .scores
@@ -270,6 +279,12 @@ impl DriftState {
     #[must_use]
     pub fn images(&self) -> &[DriftImage] {
         &self.images
+    }
+
+    /// Changes whenever a score or a label has: what was derived from them is to be derived anew.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Every scored image in the frozen order, the most likely drift first.

@@ -1,10 +1,17 @@
 //! Drift: teach a model what drift looks like, see at once what that changes, and export a submission.
 
+mod gallery;
+mod lasso;
+mod lens;
+mod map;
+mod points;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use egui::{Align, ComboBox, Layout, Modifiers, Rect, RichText, ScrollArea, Ui};
 
+use self::map::MapView;
 use super::panel::PanelContext;
 use crate::app::command::{Action, Command};
 use crate::app::icons::Icon;
@@ -39,13 +46,34 @@ pub struct DriftView {
     /// Where a range begins.
     anchor: Option<ImageId>,
     hide_labelled: bool,
+    map: MapView,
 }
 
 impl DriftView {
-    /// The images selected in the ranking: what a label key is for here.
+    /// The images selected in the ranking or on the map: what a label key is for here.
     #[must_use]
     pub fn selection(&self) -> Vec<ImageId> {
         self.selected.iter().copied().collect()
+    }
+
+    /// Shows the map in the place of the ranking, or the ranking again.
+    pub fn toggle_map(&mut self) {
+        self.map.open = !self.map.open;
+    }
+
+    /// Whether the map is shown.
+    #[must_use]
+    pub fn shows_map(&self) -> bool {
+        self.map.open
+    }
+
+    /// Drops the lasso and what is selected with it; false if there is none.
+    pub fn back(&mut self) -> bool {
+        if !self.map.open {
+            return false;
+        }
+        let lasso = self.map.drop_lasso();
+        !std::mem::take(&mut self.selected).is_empty() || lasso
     }
 
     /// Paints the view and sends what the user asks for.
@@ -132,6 +160,10 @@ impl DriftView {
         main.set_right(all.right() - SIDE - GAP);
         let mut side = all;
         side.set_left(main.right() + GAP);
+        if self.map.open {
+            self.mapped(ui, cx, data, main, side);
+            return;
+        }
         parts::place(ui, side, "side", |ui| {
             ScrollArea::vertical().show(ui, |ui| aside(ui, cx, data));
         });
@@ -218,22 +250,7 @@ impl DriftView {
         if self.selected.is_empty() {
             parts::aside(ui, palette.muted, "select images: one key labels them all");
         } else {
-            let why_not = cx.why_not(Action::MarkDrift);
-            let images = self.selection();
-            let source = if images.len() > 1 {
-                Source::Group
-            } else {
-                Source::Key
-            };
-            let say = |ui: &mut Ui, text: &str| {
-                parts::button(ui, palette, Weight::Plain, None, text, why_not.as_deref()).clicked()
-            };
-            if say(ui, "0  Regular") {
-                cx.label(images.clone(), Label::Regular, source);
-            }
-            if say(ui, "1  Drift") {
-                cx.label(images, Label::Class(cx.classes.drift()), source);
-            }
+            label_buttons(ui, cx, self.selection());
             let n = count(self.selected.len() as u64, "image");
             parts::aside(ui, palette.text, &format!("{n} selected"));
         }
@@ -247,6 +264,9 @@ impl DriftView {
         } else {
             "Hide labelled"
         };
+        if link(ui, "Map") {
+            cx.send(Action::ToggleMap);
+        }
         if link(ui, text) {
             self.hide_labelled = !self.hide_labelled;
         }
@@ -280,6 +300,33 @@ impl DriftView {
             _ => self.selected = BTreeSet::from([image]),
         }
         self.anchor = Some(image);
+    }
+}
+
+/// What the two keys do, as buttons.
+fn label_buttons(ui: &mut Ui, cx: &PanelContext<'_>, images: Vec<ImageId>) {
+    let why_not = cx.why_not(Action::MarkDrift);
+    let source = if images.len() > 1 {
+        Source::Group
+    } else {
+        Source::Key
+    };
+    let say = |ui: &mut Ui, text: &str| {
+        parts::button(
+            ui,
+            cx.palette,
+            Weight::Plain,
+            None,
+            text,
+            why_not.as_deref(),
+        )
+        .clicked()
+    };
+    if say(ui, "0  Regular") {
+        cx.label(images.clone(), Label::Regular, source);
+    }
+    if say(ui, "1  Drift") {
+        cx.label(images, Label::Class(cx.classes.drift()), source);
     }
 }
 
