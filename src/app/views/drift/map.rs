@@ -144,7 +144,7 @@ impl MapView {
         self.touch(ui, cx, &seen, images, selected, &response, over);
 
         ui.painter()
-            .rect_filled(rect, CornerRadius::same(6), palette.stage);
+            .rect_filled(rect, CornerRadius::same(6), palette.background);
         let within = ui.painter().with_clip_rect(rect.intersect(ui.clip_rect()));
         let signs = self.signs.get_or_insert_with(|| Signs::new(ui.ctx()));
         within.add(Shape::Mesh(
@@ -340,7 +340,7 @@ impl Looks {
         Self {
             drift: mark(Sign::Diamond, violet, 6.0),
             regular: mark(Sign::Square, palette.good, 4.5),
-            reference: mark(Sign::Dot, palette.muted.gamma_multiply(0.22), 2.2),
+            reference: mark(Sign::Dot, palette.muted.gamma_multiply(0.4), 2.2),
             unlike: palette.tint(palette.muted, 0.75),
             like: palette.tint(violet, 0.9),
             selected: palette.accent,
