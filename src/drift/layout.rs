@@ -343,7 +343,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
+        #![proptest_config(ProptestConfig::with_cases(8))]
 
         /// Few rows, rows of one value, equal rows, huge and tiny ones: always finite, always the same.
         #[test]

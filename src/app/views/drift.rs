@@ -11,6 +11,7 @@ use std::path::Path;
 
 use egui::{Align, ComboBox, Layout, Modifiers, Rect, RichText, ScrollArea, Ui};
 
+use self::gallery::label_buttons;
 use self::map::MapView;
 use super::panel::PanelContext;
 use crate::app::command::{Action, Command};
@@ -22,9 +23,8 @@ use crate::app::widgets::histogram::{self, Kinds, histogram};
 use crate::app::widgets::parts::{self, GAP, Weight};
 use crate::app::widgets::section;
 use crate::app::widgets::thumb_grid::{Tile, Touch, thumb_grid};
-use crate::domain::{ClassId, ImageId, Label};
+use crate::domain::{ClassId, ImageId};
 use crate::evaluation::{CvReport, Interval};
-use crate::labels::Source;
 
 const SIDE: f32 = 252.0;
 
@@ -300,33 +300,6 @@ impl DriftView {
             _ => self.selected = BTreeSet::from([image]),
         }
         self.anchor = Some(image);
-    }
-}
-
-/// What the two keys do, as buttons.
-fn label_buttons(ui: &mut Ui, cx: &PanelContext<'_>, images: Vec<ImageId>) {
-    let why_not = cx.why_not(Action::MarkDrift);
-    let source = if images.len() > 1 {
-        Source::Group
-    } else {
-        Source::Key
-    };
-    let say = |ui: &mut Ui, text: &str| {
-        parts::button(
-            ui,
-            cx.palette,
-            Weight::Plain,
-            None,
-            text,
-            why_not.as_deref(),
-        )
-        .clicked()
-    };
-    if say(ui, "0  Regular") {
-        cx.label(images.clone(), Label::Regular, source);
-    }
-    if say(ui, "1  Drift") {
-        cx.label(images, Label::Class(cx.classes.drift()), source);
     }
 }
 

@@ -41,18 +41,52 @@ impl DriftSession {
 
 #[cfg(test)]
 mod tests {
-    use super::super::made_session;
+    use std::collections::HashMap;
+
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
     use super::*;
+    use crate::domain::{ClassId, ImageId};
+    use crate::drift::{DriftSpace, Fitted, Images};
     use crate::jobs::StopReason;
+
+    /// 30 candidates, and 40 regular images that they are compared with.
+    fn session() -> DriftSession {
+        const DIM: usize = 12;
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let mut made =
+            |n: usize| -> Vec<f32> { (0..n * DIM).map(|_| rng.random_range(0.0..1.0)).collect() };
+        let (regular, incoming) = (made(40), made(30));
+        let images = |values| Images {
+            embeddings: EmbeddingView::new(values, DIM).expect("whole rows"),
+            local: None,
+        };
+        let Fitted { space, train, pool } =
+            DriftSpace::fit(images(&regular), &[ClassId(0); 40], Some(images(&incoming)))
+                .expect("varied");
+        let pool = pool.expect("a pool was given");
+        DriftSession {
+            source: "made".to_owned(),
+            images: (0..30).map(ImageId).collect(),
+            failed: Vec::new(),
+            rows: HashMap::new(),
+            features: [pool.features.clone(), train.features].concat(),
+            space,
+            pool,
+            anomaly: vec![0.5; 30],
+            predictions: Vec::new(),
+        }
+    }
 
     #[test]
     fn both_maps_place_every_image_and_what_it_is_compared_with() {
-        let session = made_session(40).expect("made");
+        let session = session();
         let principal = session.principal_map().expect("numbers");
-        assert!(principal.len() > session.images.len());
+        assert_eq!(principal.len(), 70);
         let context = JobContext::detached();
         let neighbours = session.neighbour_map(&context).expect("laid out");
-        assert_eq!(neighbours.len(), principal.len());
+        assert_eq!(neighbours.len(), 70);
         assert_ne!(neighbours, principal);
         assert!(context.progress.get().fraction() > 0.9);
         assert_eq!(session.neighbour_map(&context).expect("again"), neighbours);

@@ -1,18 +1,17 @@
 //! What is selected on the map: a gallery that one key labels.
 
-use std::collections::BTreeSet;
-
 use egui::{Rect, RichText, Ui};
 
-use super::{DriftData, DriftView, label_buttons, tile};
-use crate::app::command::Command;
+use super::{DriftData, DriftView, tile};
+use crate::app::command::{Action, Command};
 use crate::app::state::DriftImage;
 use crate::app::state::words::{count, thousands};
 use crate::app::theme::{medium, semibold};
 use crate::app::views::panel::PanelContext;
-use crate::app::widgets::parts;
+use crate::app::widgets::parts::{self, Weight};
 use crate::app::widgets::thumb_grid::{Touch, thumb_grid};
-use crate::domain::ImageId;
+use crate::domain::{ImageId, Label};
+use crate::labels::Source;
 
 impl DriftView {
     /// The map and what is selected on it, in the place of scores and ranking.
@@ -24,11 +23,6 @@ impl DriftView {
         main: Rect,
         side: Rect,
     ) {
-        let known = data.drift.map.images();
-        if !self.selected.is_empty() {
-            let known: BTreeSet<ImageId> = known.iter().copied().collect();
-            self.selected.retain(|image| known.contains(image));
-        }
         self.map.ui(ui, cx, data.drift, &mut self.selected, main);
         let title = if self.selected.is_empty() {
             "Select on the map"
@@ -58,6 +52,10 @@ impl DriftView {
             .ranked()
             .filter(|i| selected.contains(&i.image))
             .collect();
+        if images.len() < self.selected.len() {
+            // Another run has other candidates.
+            self.selected = images.iter().map(|i| i.image).collect();
+        }
         counts(ui, cx, &images);
         ui.add_space(4.0);
         ui.horizontal(|ui| label_buttons(ui, cx, images.iter().map(|i| i.image).collect()));
@@ -87,6 +85,33 @@ impl DriftView {
             }),
             None => {}
         }
+    }
+}
+
+/// What the two keys do, as buttons.
+pub(super) fn label_buttons(ui: &mut Ui, cx: &PanelContext<'_>, images: Vec<ImageId>) {
+    let why_not = cx.why_not(Action::MarkDrift);
+    let source = if images.len() > 1 {
+        Source::Group
+    } else {
+        Source::Key
+    };
+    let say = |ui: &mut Ui, text: &str| {
+        parts::button(
+            ui,
+            cx.palette,
+            Weight::Plain,
+            None,
+            text,
+            why_not.as_deref(),
+        )
+        .clicked()
+    };
+    if say(ui, "0  Regular") {
+        cx.label(images.clone(), Label::Regular, source);
+    }
+    if say(ui, "1  Drift") {
+        cx.label(images, Label::Class(cx.classes.drift()), source);
     }
 }
 

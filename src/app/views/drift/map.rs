@@ -46,16 +46,17 @@ pub(super) struct MapView {
 struct Seen {
     places: Arc<Places>,
     lens: Lens,
-    /// Painted last, for what.
-    mesh: Option<(Painted, Arc<Mesh>)>,
+    /// The points from the lowest to the topmost, and for what they look so.
+    points: Option<(Dress, Vec<([f32; 2], Mark)>)>,
+    /// They as seen through that lens.
+    mesh: Option<(Lens, Arc<Mesh>)>,
 }
 
-/// All that a painted mesh depends on beside the places.
-#[derive(Clone, Debug, PartialEq)]
-struct Painted {
+/// All that the looks of points depend on.
+#[derive(Debug)]
+struct Dress {
     generation: u64,
     dark: bool,
-    lens: Lens,
     selected: BTreeSet<ImageId>,
 }
 
@@ -128,6 +129,7 @@ impl MapView {
             self.seen = Some(Seen {
                 places: Arc::clone(places),
                 lens: Lens::new(places),
+                points: None,
                 mesh: None,
             });
         }
@@ -141,15 +143,13 @@ impl MapView {
             .hover_pos()
             .filter(|_| self.drawing.is_none())
             .and_then(|at| nearest(&seen, images.len(), at));
-        self.touch(ui, cx, &seen, images, selected, &response, over);
+        self.touch(cx, &seen, images, selected, &response, over);
 
         ui.painter()
             .rect_filled(rect, CornerRadius::same(6), palette.background);
         let within = ui.painter().with_clip_rect(rect.intersect(ui.clip_rect()));
         let signs = self.signs.get_or_insert_with(|| Signs::new(ui.ctx()));
-        within.add(Shape::Mesh(
-            seen.painted(signs, cx, drift, selected).clone(),
-        ));
+        within.add(Shape::Mesh(seen.painted(signs, cx, drift, selected)));
         for lasso in self.drawn.iter().chain(&self.drawing) {
             outline(&within, palette, &seen.lens, lasso);
         }
@@ -182,10 +182,8 @@ impl MapView {
     }
 
     /// A click selects an image, a drag draws a lasso. With Shift, either adds to what is selected.
-    #[expect(clippy::too_many_arguments, reason = "what one gesture is about")]
     fn touch(
         &mut self,
-        ui: &Ui,
         cx: &PanelContext<'_>,
         seen: &Seen,
         images: &[ImageId],
@@ -193,7 +191,9 @@ impl MapView {
         response: &Response,
         over: Option<usize>,
     ) {
-        let (modifiers, pressed_at) = ui.input(|i| (i.modifiers, i.pointer.press_origin()));
+        let (modifiers, pressed_at) = response
+            .ctx
+            .input(|i| (i.modifiers, i.pointer.press_origin()));
         let adds = modifiers.shift || modifiers.command;
         if response.clicked()
             && let Some(row) = over
@@ -245,53 +245,64 @@ impl MapView {
 }
 
 impl Seen {
-    /// The points, painted anew where something about them has changed.
+    /// The points, made anew only as far as something about them has changed: of ten thousand, every frame
+    /// would feel it.
     fn painted(
         &mut self,
         signs: &Signs,
         cx: &PanelContext<'_>,
         drift: &DriftState,
         selected: &BTreeSet<ImageId>,
-    ) -> &Arc<Mesh> {
-        let now = Painted {
-            generation: drift.generation(),
-            dark: cx.palette.dark,
-            lens: self.lens,
-            selected: selected.clone(),
+    ) -> Arc<Mesh> {
+        let (generation, dark) = (drift.generation(), cx.palette.dark);
+        let current = |(dress, _): &(Dress, _)| {
+            (dress.generation, dress.dark) == (generation, dark) && dress.selected == *selected
         };
-        if self.mesh.as_ref().is_none_or(|(then, _)| *then != now) {
-            let mesh = self.paint(signs, cx, drift, selected);
-            self.mesh = Some((now, Arc::new(mesh)));
+        if !self.points.as_ref().is_some_and(current) {
+            let dress = Dress {
+                generation,
+                dark,
+                selected: selected.clone(),
+            };
+            self.points = Some((dress, self.dressed(cx, drift, selected)));
+            self.mesh = None;
         }
-        let (_, mesh) = self.mesh.as_ref().expect("painted above");
+        match &self.mesh {
+            Some((lens, mesh)) if *lens == self.lens => Arc::clone(mesh),
+            _ => {
+                let points = self.points.as_ref().map_or(&[][..], |(_, points)| points);
+                let mesh = Arc::new(self.through_lens(signs, points));
+                self.mesh = Some((self.lens, Arc::clone(&mesh)));
+                mesh
+            }
+        }
+    }
+
+    fn through_lens(&self, signs: &Signs, points: &[([f32; 2], Mark)]) -> Mesh {
+        let mut mesh = signs.mesh();
+        mesh.reserve_vertices(4 * points.len());
+        mesh.reserve_triangles(2 * points.len());
+        let visible = self.lens.rect.expand(8.0);
+        for (place, mark) in points {
+            let at = self.lens.to_screen(*place);
+            if visible.contains(at) {
+                signs.add(&mut mesh, at, *mark);
+            }
+        }
         mesh
     }
 
     /// First what is compared with, then what has no label, the likelier drift above, then what has one.
-    fn paint(
+    fn dressed(
         &self,
-        signs: &Signs,
         cx: &PanelContext<'_>,
         drift: &DriftState,
         selected: &BTreeSet<ImageId>,
-    ) -> Mesh {
+    ) -> Vec<([f32; 2], Mark)> {
         let looks = Looks::new(cx);
         let images = drift.map.images();
         let known: HashMap<ImageId, &DriftImage> =
             drift.images().iter().map(|i| (i.image, i)).collect();
-        let mut mesh = signs.mesh();
-        mesh.reserve_vertices(4 * self.places.len());
-        mesh.reserve_triangles(2 * self.places.len());
-        let visible = self.lens.rect.expand(8.0);
-        let mut add = |place: [f32; 2], mark: Mark| {
-            let at = self.lens.to_screen(place);
-            if visible.contains(at) {
-                signs.add(&mut mesh, at, mark);
-            }
-        };
-        for place in self.places.iter().skip(images.len()) {
-            add(*place, looks.reference);
-        }
         let mut rows: Vec<(usize, Option<bool>, f32)> = images
             .iter()
             .enumerate()
@@ -302,6 +313,9 @@ impl Seen {
             })
             .collect();
         rows.sort_by(|a, b| a.1.cmp(&b.1).then(a.2.total_cmp(&b.2)));
+        let compared = self.places.iter().skip(images.len());
+        let mut points: Vec<([f32; 2], Mark)> =
+            compared.map(|place| (*place, looks.reference)).collect();
         for (row, label, score) in rows {
             let (place, mark) = (self.places[row], looks.of(label, score));
             if selected.contains(&images[row]) {
@@ -310,11 +324,11 @@ impl Seen {
                     radius: mark.radius + 2.0,
                     ..mark
                 };
-                add(place, behind);
+                points.push((place, behind));
             }
-            add(place, mark);
+            points.push((place, mark));
         }
-        mesh
+        points
     }
 }
 
