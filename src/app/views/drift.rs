@@ -21,8 +21,8 @@ use crate::app::state::{DriftImage, DriftPhase, DriftState, RunsState, runs};
 use crate::app::theme::semibold;
 use crate::app::widgets::histogram::{self, Kinds, histogram};
 use crate::app::widgets::parts::{self, GAP, Weight};
-use crate::app::widgets::section;
 use crate::app::widgets::thumb_grid::{Tile, Touch, thumb_grid};
+use crate::app::widgets::{chip, section};
 use crate::domain::{ClassId, ImageId};
 use crate::evaluation::{CvReport, Interval};
 
@@ -247,6 +247,10 @@ impl DriftView {
 
     fn actions(&mut self, ui: &mut Ui, cx: &PanelContext<'_>, drift: &DriftState) {
         let palette = cx.palette;
+        if chip(ui, palette, "Map", false).clicked() {
+            cx.send(Action::ToggleMap);
+        }
+        ui.add_space(10.0);
         if self.selected.is_empty() {
             parts::aside(ui, palette.muted, "select images: one key labels them all");
         } else {
@@ -264,9 +268,6 @@ impl DriftView {
         } else {
             "Hide labelled"
         };
-        if link(ui, "Map") {
-            cx.send(Action::ToggleMap);
-        }
         if link(ui, text) {
             self.hide_labelled = !self.hide_labelled;
         }

@@ -240,6 +240,8 @@ impl MapView {
                 selected.extend(held);
                 self.drawn.push(lasso);
             }
+            // What can be done with a selection is found out before the next frame.
+            response.ctx.request_repaint();
         }
     }
 }
@@ -313,11 +315,20 @@ impl Seen {
             })
             .collect();
         rows.sort_by(|a, b| a.1.cmp(&b.1).then(a.2.total_cmp(&b.2)));
+        // A few are drawn large, many small enough not to hide each other.
+        let size = (1_500.0 / self.places.len() as f32)
+            .powf(0.25)
+            .clamp(0.7, 1.6);
+        let sized = |mark: Mark| Mark {
+            radius: mark.radius * size,
+            ..mark
+        };
         let compared = self.places.iter().skip(images.len());
-        let mut points: Vec<([f32; 2], Mark)> =
-            compared.map(|place| (*place, looks.reference)).collect();
+        let mut points: Vec<([f32; 2], Mark)> = compared
+            .map(|place| (*place, sized(looks.reference)))
+            .collect();
         for (row, label, score) in rows {
-            let (place, mark) = (self.places[row], looks.of(label, score));
+            let (place, mark) = (self.places[row], sized(looks.of(label, score)));
             if selected.contains(&images[row]) {
                 let behind = Mark {
                     color: looks.selected,
