@@ -201,7 +201,7 @@ fn about(ui: &mut Ui, cx: &ViewContext<'_>, image: ImageId) {
 }
 
 /// A long name with its middle left out: what tells files apart stands at both ends.
-fn middle(name: &str, most: usize) -> String {
+pub(super) fn middle(name: &str, most: usize) -> String {
     let letters: Vec<char> = name.chars().collect();
     if letters.len() <= most {
         return name.to_owned();

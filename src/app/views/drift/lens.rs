@@ -58,14 +58,14 @@ impl Lens {
 
     /// Where a place is seen.
     #[must_use]
-    pub fn to_screen(&self, [x, y]: [f32; 2]) -> Pos2 {
+    pub fn to_screen(self, [x, y]: [f32; 2]) -> Pos2 {
         let off = (vec2(x, y) - self.center) * self.scale();
         self.rect.center() + vec2(off.x, -off.y)
     }
 
     /// The place under a point of the screen.
     #[must_use]
-    pub fn to_map(&self, at: Pos2) -> [f32; 2] {
+    pub fn to_map(self, at: Pos2) -> [f32; 2] {
         let off = (at - self.rect.center()) / self.scale();
         [self.center.x + off.x, self.center.y - off.y]
     }

@@ -13,6 +13,7 @@ use super::lasso::Lasso;
 use super::lens::Lens;
 use super::points::{Mark, Sign, Signs};
 use crate::app::command::{Action, Command};
+use crate::app::inspector::middle;
 use crate::app::state::words::{count, duration};
 use crate::app::state::{DriftImage, DriftState, MapLayout, NeighbourMap};
 use crate::app::theme::{Palette, mono};
@@ -46,19 +47,23 @@ pub(super) struct MapView {
 struct Seen {
     places: Arc<Places>,
     lens: Lens,
-    /// The points from the lowest to the topmost, and for what they look so.
-    points: Option<(Dress, Vec<([f32; 2], Mark)>)>,
-    /// They as seen through that lens.
+    dressed: Option<Dressed>,
+    /// The points as seen through that lens.
     mesh: Option<(Lens, Arc<Mesh>)>,
 }
 
-/// All that the looks of points depend on.
+/// Points, with all that their looks depend on.
 #[derive(Debug)]
-struct Dress {
+struct Dressed {
     generation: u64,
     dark: bool,
     selected: BTreeSet<ImageId>,
+    /// From the lowest to the topmost.
+    points: Vec<Point>,
 }
+
+/// A place on the map, and what stands there.
+type Point = ([f32; 2], Mark);
 
 impl MapView {
     /// Drops the outline; false if there is none.
@@ -129,7 +134,7 @@ impl MapView {
             self.seen = Some(Seen {
                 places: Arc::clone(places),
                 lens: Lens::new(places),
-                points: None,
+                dressed: None,
                 mesh: None,
             });
         }
@@ -257,22 +262,22 @@ impl Seen {
         selected: &BTreeSet<ImageId>,
     ) -> Arc<Mesh> {
         let (generation, dark) = (drift.generation(), cx.palette.dark);
-        let current = |(dress, _): &(Dress, _)| {
-            (dress.generation, dress.dark) == (generation, dark) && dress.selected == *selected
+        let current = |now: &Dressed| {
+            (now.generation, now.dark) == (generation, dark) && now.selected == *selected
         };
-        if !self.points.as_ref().is_some_and(current) {
-            let dress = Dress {
+        if !self.dressed.as_ref().is_some_and(current) {
+            self.dressed = Some(Dressed {
                 generation,
                 dark,
                 selected: selected.clone(),
-            };
-            self.points = Some((dress, self.dressed(cx, drift, selected)));
+                points: self.dress(cx, drift, selected),
+            });
             self.mesh = None;
         }
         match &self.mesh {
             Some((lens, mesh)) if *lens == self.lens => Arc::clone(mesh),
             _ => {
-                let points = self.points.as_ref().map_or(&[][..], |(_, points)| points);
+                let points = self.dressed.as_ref().map_or(&[][..], |now| &now.points);
                 let mesh = Arc::new(self.through_lens(signs, points));
                 self.mesh = Some((self.lens, Arc::clone(&mesh)));
                 mesh
@@ -280,7 +285,7 @@ impl Seen {
         }
     }
 
-    fn through_lens(&self, signs: &Signs, points: &[([f32; 2], Mark)]) -> Mesh {
+    fn through_lens(&self, signs: &Signs, points: &[Point]) -> Mesh {
         let mut mesh = signs.mesh();
         mesh.reserve_vertices(4 * points.len());
         mesh.reserve_triangles(2 * points.len());
@@ -295,12 +300,12 @@ impl Seen {
     }
 
     /// First what is compared with, then what has no label, the likelier drift above, then what has one.
-    fn dressed(
+    fn dress(
         &self,
         cx: &PanelContext<'_>,
         drift: &DriftState,
         selected: &BTreeSet<ImageId>,
-    ) -> Vec<([f32; 2], Mark)> {
+    ) -> Vec<Point> {
         let looks = Looks::new(cx);
         let images = drift.map.images();
         let known: HashMap<ImageId, &DriftImage> =
@@ -324,7 +329,7 @@ impl Seen {
             ..mark
         };
         let compared = self.places.iter().skip(images.len());
-        let mut points: Vec<([f32; 2], Mark)> = compared
+        let mut points: Vec<Point> = compared
             .map(|place| (*place, sized(looks.reference)))
             .collect();
         for (row, label, score) in rows {
@@ -537,7 +542,7 @@ fn preview(
 ) {
     let palette = cx.palette;
     let painter = ui.painter();
-    let name = painter.layout_no_wrap(cx.thumbs.name(image), mono(11.0), palette.text);
+    let name = painter.layout_no_wrap(middle(&cx.thumbs.name(image), 22), mono(11.0), palette.text);
     let known = drift.images().iter().find(|i| i.image == image);
     let said = match known.and_then(|k| k.label) {
         Some(true) => "labelled drift",
