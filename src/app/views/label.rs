@@ -75,12 +75,7 @@ impl LabelView {
         let p = cx.palette;
         let text = match walk.strategy {
             None => walk.title.clone(),
-            Some(Strategy::FindDrift) if cx.now.model => {
-            "The drift model looks at every image first, and the queue then fills by itself. If it has done so \
-             already, every image is labelled."
-                .to_owned()
-        }
-        Some(strategy) => format!("queue: {}", strategy.name().to_lowercase()),
+            Some(strategy) => format!("queue: {}", strategy.name().to_lowercase()),
         };
         let button = chip(ui, p, format!("{text} ▾"), true);
         egui::Popup::menu(&button).show(|ui| {
@@ -499,6 +494,11 @@ fn nothing(ui: &mut Ui, cx: &ViewContext<'_>, strategy: Option<Strategy>) {
         None | Some(Strategy::InOrder) => {
             "The queue is what the gallery lists. Its filters let nothing through: widen them, or \
              choose another queue above."
+                .to_owned()
+        }
+        Some(Strategy::FindDrift) if cx.now.model => {
+            "The drift model looks at every image first, and the queue then fills by itself. If it has done so \
+             already, every image is labelled."
                 .to_owned()
         }
         Some(strategy) => format!(
