@@ -42,6 +42,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
 const ONLY_IN: &[(&str, &str)] = &[
     ("tch", "models training inference"),
     ("driftscope_kernels", "models drift"),
+    ("bhtsne", "drift"),
     ("egui", "app"),
     ("eframe", "app"),
     ("egui_extras", "app"),

@@ -324,6 +324,66 @@ fn the_queue_that_finds_drift_goes_on_with_what_labels_taught() {
 }
 
 #[test]
+fn a_lasso_on_the_map_one_key_and_undo() {
+    let mut window = Window::new();
+    let plan = Plan {
+        size: 32,
+        epochs: 2,
+        ..Plan::default()
+    };
+    let train = Command::StartTraining(Box::new(plan));
+    window.app().commands().send(train);
+    window.until("the run", |app| app.runs().unwrap().all().len() == 1);
+    window.settle();
+    window.press_with(Modifiers::COMMAND, Key::Num5);
+    window.press_with(Modifiers::COMMAND, Key::R);
+    window.press(Key::M);
+    assert!(window.shows("Map by principal directions"));
+
+    // The job has laid out the other one meanwhile.
+    window.click("Likeness");
+    assert!(window.shows("Map by likeness"));
+    let map = window.harness.get_by_label_contains("Map of 24 images");
+    let map = map.rect();
+    let corners = [
+        map.left_top(),
+        map.right_top(),
+        map.right_bottom(),
+        map.left_bottom(),
+    ];
+    let corners = corners.map(|c| c + (map.center() - c) * 0.02);
+    window.harness.hover_at(corners[0]);
+    window.harness.step();
+    window.harness.drag_at(corners[0]);
+    window.harness.step();
+    for corner in corners {
+        window.harness.hover_at(corner);
+        window.harness.step();
+    }
+    window.harness.drop_at(corners[3]);
+    window.settle();
+    assert!(window.shows("24 without a label"));
+
+    let drift = class(CLASSES.len());
+    window.press(Key::Num1);
+    for image in 0..24 {
+        assert_eq!(window.hand(image), drift);
+    }
+    assert!(window.shows("24 drift"));
+    window.press(Key::Backspace);
+    for image in 0..24 {
+        assert_eq!(window.hand(image), None, "undone in one step");
+    }
+    assert!(window.shows("24 without a label"));
+    window.press(Key::Escape);
+    assert!(window.shows("Select on the map"));
+    assert_eq!(window.app().view(), View::Drift);
+    // Without a lasso a key means the image inspected.
+    window.press(Key::M);
+    assert!(window.shows("Most unlike the regular images"));
+}
+
+#[test]
 fn a_miss_is_one_key_and_a_kept_threshold_is_in_the_project() {
     let mut window = Window::new();
     let plan = Plan {

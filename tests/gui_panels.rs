@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use driftscope::app::command::{Action, Availability, Command, CommandSender, ReviewCommand};
 use driftscope::app::state::{
-    CostState, DriftEvent, DriftState, ReviewState, RunsState, TrainState,
+    CostState, DriftEvent, DriftState, MapLayout, NeighbourMap, ReviewState, RunsState, TrainState,
 };
 use driftscope::app::theme::{self, Theme};
 use driftscope::app::views::drift::{DriftData, DriftView};
@@ -983,6 +983,256 @@ fn several_images_are_labelled_at_once() {
     assert_eq!((images, *label), (&first, Some(Label::Class(ClassId(6)))));
 }
 
+/// The thousand images of [`teach`] on a map, the drift ones apart on the right, and 150 to compare with.
+fn lay_out(world: &mut World) {
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let (result, _) = drift_result(0, 3);
+    let mut round = |x: f32, y: f32, wide: f32| {
+        let off: [f32; 2] = [0, 1].map(|_| (0..3).map(|_| rng.random_range(-wide..wide)).sum());
+        [x + off[0], y + off[1]]
+    };
+    let groups = [(-3.0, 0.5), (-1.5, -1.5), (-2.0, 2.0)];
+    let mut places: Vec<[f32; 2]> = result
+        .scores
+        .iter()
+        .enumerate()
+        .map(|(i, s)| {
+            let (x, y) = groups[i % 3];
+            if s.anomaly > 0.5 {
+                round(2.5, 0.5, 0.25)
+            } else {
+                round(x, y, 0.4)
+            }
+        })
+        .collect();
+    places.extend((0..150).map(|i| round(groups[i % 3].0, groups[i % 3].1, 0.5)));
+    let images = (0..1055).map(ImageId::from).collect();
+    world.drift.map.set(images, Ok(places));
+}
+
+fn mapped(labels: &[usize]) -> World {
+    let mut world = World::new();
+    runs(&mut world);
+    teach(&mut world, labels);
+    lay_out(&mut world);
+    world.drift_view.toggle_map();
+    world
+}
+
+/// Draws a lasso through `corners`, given as shares of the map's width and height.
+fn draw(harness: &mut Harness<'_, World>, corners: &[[f32; 2]]) {
+    let map = harness.get_by_label_contains("Map of").rect();
+    let at = |[x, y]: [f32; 2]| map.min + map.size() * egui::vec2(x, y);
+    harness.hover_at(at(corners[0]));
+    harness.run_steps(1);
+    harness.drag_at(at(corners[0]));
+    harness.run_steps(1);
+    for corner in &corners[1..] {
+        harness.hover_at(at(*corner));
+        harness.run_steps(1);
+    }
+    harness.drop_at(at(corners[corners.len() - 1]));
+    harness.run();
+}
+
+const RIGHT_HALF: [[f32; 2]; 4] = [[0.55, 0.02], [0.98, 0.02], [0.98, 0.98], [0.55, 0.98]];
+const LEFT_HALF: [[f32; 2]; 4] = [[0.02, 0.02], [0.5, 0.02], [0.5, 0.98], [0.02, 0.98]];
+
+#[test]
+fn a_lasso_on_the_map_makes_a_gallery_that_one_key_labels() {
+    let world = mapped(&[243]);
+    let apart: Vec<ImageId> = drift_result(0, 3)
+        .0
+        .scores
+        .iter()
+        .filter(|s| s.anomaly > 0.5)
+        .map(|s| s.image)
+        .collect();
+    let labelled = world.drift.images().iter().filter(|i| i.label.is_some());
+    assert_eq!(labelled.count(), 243);
+    let mut harness = harness(world, Which::Drift);
+    harness.get_by_label("Select on the map");
+    draw(&mut harness, &RIGHT_HALF);
+    assert_eq!(harness.state().drift_view.selection(), apart);
+    harness.get_by_label(&format!("{} images", apart.len()));
+    harness.get_by_label_contains("also those that carry a label");
+    harness.get_by_label("1  Drift").click();
+    harness.run();
+    let asked = sent(&harness);
+    let [
+        Command::GiveLabel {
+            images,
+            label,
+            source,
+        },
+    ] = asked.as_slice()
+    else {
+        panic!("{asked:?}");
+    };
+    let mut images = images.clone();
+    images.sort();
+    assert_eq!(
+        (images, *label),
+        (apart.clone(), Some(Label::Class(ClassId(6))))
+    );
+    assert_eq!(*source, driftscope::labels::Source::Group);
+    // Places stay, counts follow.
+    let before = harness
+        .state()
+        .drift
+        .map
+        .shown()
+        .unwrap()
+        .unwrap()
+        .1
+        .clone();
+    let given = apart.iter().map(|i| (*i, Some(true))).collect();
+    harness.state_mut().drift.apply(DriftEvent::Labelled(given));
+    harness.run();
+    harness.get_by_label(&format!("{} drift", apart.len()));
+    let after = harness
+        .state()
+        .drift
+        .map
+        .shown()
+        .unwrap()
+        .unwrap()
+        .1
+        .clone();
+    assert_eq!(before, after);
+    // Esc drops the lasso, and only then leaves the view.
+    assert!(harness.state_mut().drift_view.back());
+    harness.run();
+    assert!(harness.state().drift_view.selection().is_empty());
+    assert!(!harness.state_mut().drift_view.back());
+}
+
+#[test]
+fn with_shift_a_second_lasso_adds_to_the_first() {
+    let mut harness = harness(mapped(&[0]), Which::Drift);
+    draw(&mut harness, &RIGHT_HALF);
+    let right = harness.state().drift_view.selection();
+    harness.event(egui::Event::ModifiersChanged(egui::Modifiers::SHIFT));
+    draw(&mut harness, &LEFT_HALF);
+    assert_eq!(harness.state().drift_view.selection().len(), 1055);
+    harness.event(egui::Event::ModifiersChanged(egui::Modifiers::NONE));
+    draw(&mut harness, &RIGHT_HALF);
+    assert_eq!(harness.state().drift_view.selection(), right);
+    // Around nothing: nothing is selected.
+    draw(
+        &mut harness,
+        &[[0.5, 0.01], [0.6, 0.01], [0.6, 0.03], [0.5, 0.03]],
+    );
+    assert!(harness.state().drift_view.selection().is_empty());
+}
+
+#[test]
+fn a_click_on_the_map_inspects_the_nearest_image() {
+    let mut world = mapped(&[0]);
+    let places = vec![[0.0, 0.0], [1.0, 1.0], [2.0, 0.5]];
+    let images = [7, 8, 9].map(ImageId).to_vec();
+    world.drift.map.set(images, Ok(places));
+    let mut harness = harness(world, Which::Drift);
+    let map = harness.get_by_label_contains("Map of 3 images").rect();
+    // The third lies at the right edge, half way up.
+    let at = pos2(map.right() - 20.0, map.center().y);
+    harness.hover_at(at);
+    harness.run();
+    harness.get_by_label_contains("nearest 0009.png");
+    harness.drag_at(at);
+    harness.run_steps(1);
+    harness.drop_at(at);
+    harness.run();
+    let asked = sent(&harness);
+    assert!(
+        matches!(asked.as_slice(), [Command::Inspect(Some(ImageId(9)))]),
+        "{asked:?}"
+    );
+    assert_eq!(harness.state().drift_view.selection(), [ImageId(9)]);
+}
+
+#[test]
+fn the_map_says_which_layout_it_shows_and_how_far_the_other_is() {
+    let mut harness = harness(mapped(&[0]), Which::Drift);
+    harness.get_by_label("Map by principal directions");
+    harness.get_by_label_contains("Distances are for orientation only");
+    harness.get_by_label("Likeness").click();
+    harness.run();
+    let asked = sent(&harness);
+    assert!(
+        matches!(asked.as_slice(), [Command::LayOut(MapLayout::Neighbours)]),
+        "{asked:?}"
+    );
+    let map = &mut harness.state_mut().drift.map;
+    map.ask(MapLayout::Neighbours);
+    map.neighbours = NeighbourMap::Running {
+        doing: "moving neighbours together".to_owned(),
+        done: 0.4,
+        left_s: Some(3.0),
+    };
+    harness.run();
+    harness.get_by_label("moving neighbours together 40 %, 3 s left");
+    harness.get_by_label("Map by principal directions");
+    draw(&mut harness, &RIGHT_HALF);
+    let selected = harness.state().drift_view.selection();
+    let turned = harness.state().drift.map.shown().unwrap().unwrap().1;
+    let turned = turned.iter().map(|[x, y]| [*y, *x]).collect();
+    harness.state_mut().drift.map.neighbours = NeighbourMap::Ready(Arc::new(turned));
+    harness.run();
+    harness.get_by_label("Map by likeness");
+    // The outline belongs to the other layout; what it selected is still selected.
+    assert_eq!(harness.state().drift_view.selection(), selected);
+    harness.state_mut().drift.map.neighbours =
+        NeighbourMap::Failed("9 images are too few: at least 10 are needed.".to_owned());
+    harness.run();
+    harness.get_by_label_contains("There is no map by likeness. 9 images are too few");
+    harness.get_by_label("List").click();
+    harness.run();
+    let asked = sent(&harness);
+    assert!(
+        matches!(asked.as_slice(), [Command::Act(Action::ToggleMap)]),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn maps_of_few_equal_or_no_images_are_survived() {
+    let maps: [(&[u32], Result<Vec<[f32; 2]>, String>); 5] = [
+        (&[3], Ok(vec![[1.0, 2.0]])),
+        (&[3, 4, 5], Ok(vec![[1.0, 1.0]; 3])),
+        (&[], Ok(vec![[1.0, 1.0], [2.0, 2.0]])),
+        (&[], Ok(Vec::new())),
+        (
+            &[3],
+            Err("The embedding of image 0 is no number.".to_owned()),
+        ),
+    ];
+    for (images, places) in maps {
+        let failed = places.is_err();
+        let mut world = mapped(&[0]);
+        let images: Vec<ImageId> = images.iter().copied().map(ImageId).collect();
+        world.drift.map.set(images.clone(), places);
+        let mut harness = harness(world, Which::Drift);
+        if failed {
+            harness.get_by_label_contains("There is no map. The embedding of image 0");
+            continue;
+        }
+        draw(
+            &mut harness,
+            &[[0.01, 0.01], [0.99, 0.01], [0.99, 0.99], [0.01, 0.99]],
+        );
+        assert_eq!(harness.state().drift_view.selection(), images);
+        for size in [[0.0, 0.0], [40.0, 40.0], [300.0, 200.0], [2000.0, 1200.0]] {
+            harness.set_size(size.into());
+            harness.run_steps(2);
+        }
+    }
+    let mut world = mapped(&[0]);
+    world.drift.map.forget();
+    let harness = harness(world, Which::Drift);
+    harness.get_by_label("The map comes with the features.");
+}
+
 #[test]
 fn retrain_is_one_click_and_nothing_is_proposed_without_both_kinds() {
     let mut world = World::new();
@@ -1142,4 +1392,34 @@ fn drift_without_labels() {
             teach(world, &[0]);
         },
     );
+}
+
+#[test]
+fn drift_on_a_map() {
+    let mut harness = harness(mapped(&[223, 243]), Which::Drift);
+    draw(
+        &mut harness,
+        &[
+            [0.7, 0.32],
+            [0.9, 0.25],
+            [0.95, 0.5],
+            [0.86, 0.62],
+            [0.72, 0.55],
+        ],
+    );
+    harness.snapshot("panel_drift_map");
+}
+
+#[test]
+fn drift_on_a_map_in_light() {
+    let mut world = mapped(&[223, 243]);
+    world.theme = Theme::Light;
+    world.inspected = Some(ImageId(4));
+    world.drift.map.neighbours = NeighbourMap::Running {
+        doing: "moving neighbours together".to_owned(),
+        done: 0.4,
+        left_s: Some(3.0),
+    };
+    let mut harness = harness(world, Which::Drift);
+    harness.snapshot("panel_drift_map_light");
 }

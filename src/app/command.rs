@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::icons::Icon;
 use super::keymap::Shortcut;
-use super::state::Truth;
+use super::state::{MapLayout, Truth};
 use super::theme::Theme;
 use crate::domain::{ClassId, ImageId, Label, Split};
 use crate::evaluation::Aim;
@@ -153,8 +153,8 @@ impl Scope {
             Self::Images => view != View::Train,
             Self::Label => view == View::Label,
             Self::Browse => view == View::Browse,
-            Self::Lists => !matches!(view, View::Train | View::Label),
             Self::Drift => view == View::Drift,
+            Self::Lists => !matches!(view, View::Train | View::Label),
         }
     }
 
@@ -333,6 +333,8 @@ actions! {
     PointCatch "point-catch" "Threshold: catch 99 %" Model Drift [key(Key::L)];
     /// The project remembers where the threshold is.
     KeepThreshold "keep-threshold" "Keep the moved threshold" Model Drift [key(Key::U)] Check;
+    /// Likeness at a glance, or the ranking.
+    ToggleMap "drift-map" "Drift: map or list" Model Drift [key(Key::M)] Drift;
 
     /// A folder of images.
     OpenFolder "open" "Open a folder…" Project Everywhere [ctrl(Key::O)] Folder;
@@ -664,6 +666,8 @@ pub enum Command {
         /// Which images; all of them for `None`.
         split: Option<Split>,
     },
+    /// Show the map of the drift candidates in this layout.
+    LayOut(MapLayout),
     /// Where an image counts as drift, `0..=1`.
     SetThreshold(f32),
     /// Read the runs folder again.

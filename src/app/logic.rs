@@ -4,6 +4,7 @@
 mod actions;
 mod costs;
 mod decisions;
+mod map;
 mod models;
 mod queues;
 
@@ -84,6 +85,7 @@ impl App {
         self.ask_details();
         self.ask_neighbours();
         self.watch_cost(ctx);
+        self.watch_map();
         self.toasts.tick(ctx.input(|i| i.time));
         self.remember_settings();
         self.watch_close(ctx);
@@ -395,6 +397,11 @@ impl App {
                     && place < w.train.queued.len()
                 {
                     w.train.queued.remove(place);
+                }
+            }
+            Command::LayOut(layout) => {
+                if let Some(w) = &mut self.workspace {
+                    w.drift.map.ask(layout);
                 }
             }
             Command::Choose(choice) => self.choose(choice),

@@ -26,8 +26,8 @@ use crate::project::Snapshot;
 use crate::queue::Reason;
 use crate::training::TrainEvent;
 use crate::workflows::{
-    Decided, DriftResult, DriftSession, FollowUp, ImageGroups, PlanCost, Review, RunSummary,
-    SubmitSummary, UnfinishedRun,
+    Decided, DriftResult, DriftSession, FollowUp, ImageGroups, Places, PlanCost, Review,
+    RunSummary, SubmitSummary, UnfinishedRun,
 };
 
 /// What a scan hands over at a time.
@@ -127,6 +127,8 @@ pub struct Workspace {
     pub drift_job: Slot<(), DriftSession>,
     /// Fits the drift model.
     pub refit_job: Slot<(), Refitted>,
+    /// Lays out the neighbour map.
+    pub map_job: Slot<(), Places>,
     /// Looks up neighbours.
     pub neighbours_job: Slot<(), (ImageId, Vec<(ImageId, f32)>)>,
     /// Writes the submission.
@@ -191,6 +193,7 @@ impl Workspace {
             predict_job: Slot::default(),
             drift_job: Slot::default(),
             refit_job: Slot::default(),
+            map_job: Slot::default(),
             neighbours_job: Slot::default(),
             submit_job: Slot::default(),
             session,
@@ -232,6 +235,9 @@ impl Workspace {
     pub fn forget_drift(&mut self) {
         self.drift_session = None;
         self.groups = Arc::default();
+        // What it would still bring is of the other features.
+        self.map_job = Slot::default();
+        self.drift.map.forget();
         self.near_drift.clear();
         self.next_to_label.clear();
         self.neighbours.clear();
@@ -246,6 +252,7 @@ impl Workspace {
             self.drift_job.status(),
             self.predict_job.status(),
             self.submit_job.status(),
+            self.map_job.status(),
             self.review_job.status(),
             self.scan.status(),
             self.trial_job.status(),
@@ -267,6 +274,7 @@ impl Workspace {
         self.predict_job.cancel(id);
         self.drift_job.cancel(id);
         self.submit_job.cancel(id);
+        self.map_job.cancel(id);
     }
 
     /// Asks every job to stop; labels already sent are still written.
@@ -278,6 +286,7 @@ impl Workspace {
         self.predict_job.stop(closing);
         self.drift_job.stop(closing);
         self.submit_job.stop(closing);
+        self.map_job.stop(closing);
         self.labeller.close();
     }
 

@@ -190,4 +190,17 @@ pub enum DriftError {
         /// What was given.
         c: f64,
     },
+    /// No thread to lay out a map on.
+    #[error(
+        "the system gives no thread to lay out a map on ({reason}): close other programs and try again"
+    )]
+    NoThread {
+        /// What the system says.
+        reason: String,
+    },
+    /// A layout that flew apart.
+    #[error(
+        "the places of the images flew apart instead of settling: use the map of the principal directions"
+    )]
+    Unsettled,
 }

@@ -33,6 +33,8 @@ mod folds;
 mod head;
 mod head_temperature;
 mod histogram;
+#[cfg(feature = "gui")]
+mod layout;
 mod linalg;
 mod local;
 mod logistic;
@@ -64,6 +66,8 @@ pub use folds::{Folds, out_of_fold};
 pub use head::{DriftDetector, DriftHead, HeadOptions, held_out_scorer};
 pub use head_temperature::HeadTemperature;
 pub use histogram::{HistogramBin, score_histogram};
+#[cfg(feature = "gui")]
+pub use layout::{LayoutStep, leading_two, neighbour_layout};
 pub use local::LocalShape;
 pub use logistic::{LogisticOptions, LogisticRegression};
 pub use mahalanobis::{Mahalanobis, RelativeMahalanobis};

@@ -1,5 +1,11 @@
 //! Drift: embeddings once, then a ranking and a head that refits in milliseconds after every label.
 
+#[cfg(feature = "gui")]
+mod map;
+
+#[cfg(feature = "gui")]
+pub use map::Places;
+
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},

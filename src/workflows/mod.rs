@@ -60,6 +60,8 @@ pub use scan::{Unreadable, contents, open_thumbnails, scan};
 pub use cost::{Choice, CostRequest, PlanCost, training_cost};
 #[cfg(feature = "torch")]
 pub use decide::{Decided, DriftRate, FollowUp, Verdict};
+#[cfg(feature = "gui")]
+pub use drift::Places;
 #[cfg(feature = "torch")]
 pub use drift::{
     DriftResult, DriftScore, DriftSession, DriftSource, QUEUE_SEED, drift_labels, prepare_drift,

@@ -134,6 +134,11 @@ impl App {
                 }
             }
             Action::KeepThreshold => self.keep_threshold(),
+            Action::ToggleMap => {
+                if let Some(w) = &mut self.workspace {
+                    w.drift_view.toggle_map();
+                }
+            }
             // Given by their digit above, or looked at by the view while held.
             Action::Class0
             | Action::Class1
@@ -438,6 +443,7 @@ impl App {
                     self.show(View::Browse);
                 }
             }
+            View::Drift if w.drift_view.back() => {}
             View::Train | View::Review | View::Drift => self.show(View::Browse),
         }
     }

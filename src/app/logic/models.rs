@@ -9,7 +9,7 @@ use super::super::background::End;
 use super::super::command::{ReviewCommand, View};
 use super::super::predictions::{DriftOpinion, Predictions};
 use super::super::start;
-use super::super::state::words::count;
+use super::super::state::words::{count, sentence};
 use super::super::state::{DriftEvent, runs::goes_on};
 use super::super::toasts::Level;
 use super::super::workspace::{Refitted, Workspace};
@@ -494,6 +494,10 @@ impl App {
         match w.drift_job.try_end() {
             Some(End::Done(session)) => {
                 w.groups = Arc::clone(&session.groups);
+                let places = session
+                    .principal_map()
+                    .map_err(|e| sentence(&e.to_string()));
+                w.drift.map.set(session.images.clone(), places);
                 w.drift_session = Some(Arc::new(session));
                 w.neighbours_of = None;
                 self.refit(true);

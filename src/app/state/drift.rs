@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::MapState;
 use crate::domain::ImageId;
 use crate::evaluation::{Aim, CvReport};
 use crate::workflows::{Decided, DriftResult, FollowUp};
@@ -111,6 +112,10 @@ pub struct DriftState {
     order: Vec<ImageId>,
     /// Labels given since the order was made.
     pub labels_since_order: usize,
+    /// Where the images lie.
+    pub map: MapState,
+    /// Changes with scores and labels.
+    generation: u64,
     /// The user's threshold, where it is theirs.
     chosen: Option<f32>,
     /// As the project has it: what a moved threshold is compared with.
@@ -137,6 +142,8 @@ impl DriftState {
                     chosen: before.settled,
                     settled: before.settled,
                     miss: before.miss,
+                    map: before.map,
+                    generation: before.generation + 1,
                     ..Self::default()
                 };
             }
@@ -179,6 +186,7 @@ impl DriftState {
     }
 
     fn rescore(&mut self) {
+        self.generation += 1;
         let Some(result) = &self.result else { return };
         self.images = result
             .scores
@@ -285,6 +293,12 @@ impl DriftState {
     #[must_use]
     pub fn images(&self) -> &[DriftImage] {
         &self.images
+    }
+
+    /// Changes whenever a score or a label has: what was derived from them is to be derived anew.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Every scored image in the frozen order, the most likely drift first.

@@ -1,8 +1,13 @@
 //! Drift: teach a model what drift looks like, see at once what that changes, and export a submission.
 
 mod assume;
+mod crowd;
 mod gallery;
+mod lasso;
+mod lens;
+mod map;
 mod points;
+mod signs;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,7 +15,9 @@ use std::path::Path;
 use egui::{Align, ComboBox, Layout, Modifiers, Rect, RichText, ScrollArea, Ui};
 
 use self::assume::Assume;
+use self::crowd::label_buttons;
 use self::gallery::Gallery;
+use self::map::MapView;
 use super::panel::PanelContext;
 use crate::app::command::{Action, Command};
 use crate::app::duplicates::Offer;
@@ -20,11 +27,10 @@ use crate::app::state::{DriftImage, DriftPhase, DriftState, RunsState, runs};
 use crate::app::theme::semibold;
 use crate::app::widgets::histogram::{self, Kinds, histogram};
 use crate::app::widgets::parts::{self, GAP, Weight};
-use crate::app::widgets::section;
 use crate::app::widgets::thumb_grid::{Tile, Touch, thumb_grid};
-use crate::domain::{ClassId, ImageId, Label};
+use crate::app::widgets::{chip, section};
+use crate::domain::{ClassId, ImageId};
 use crate::evaluation::{CvReport, Interval};
-use crate::labels::Source;
 use crate::workflows::ImageGroups;
 
 const SIDE: f32 = 252.0;
@@ -53,13 +59,34 @@ pub struct DriftView {
     hide_labelled: bool,
     gallery: Gallery,
     assume: Assume,
+    map: MapView,
 }
 
 impl DriftView {
-    /// The images selected in the ranking: what a label key is for here.
+    /// The images selected in the ranking or on the map: what a label key is for here.
     #[must_use]
     pub fn selection(&self) -> Vec<ImageId> {
         self.selected.iter().copied().collect()
+    }
+
+    /// Shows the map in the place of the ranking, or the ranking again.
+    pub fn toggle_map(&mut self) {
+        self.map.open = !self.map.open;
+    }
+
+    /// Whether the map is shown.
+    #[must_use]
+    pub fn shows_map(&self) -> bool {
+        self.map.open
+    }
+
+    /// Drops the lasso and what is selected with it; false if there is none.
+    pub fn back(&mut self) -> bool {
+        if !self.map.open {
+            return false;
+        }
+        let lasso = self.map.drop_lasso();
+        !std::mem::take(&mut self.selected).is_empty() || lasso
     }
 
     /// Paints the view and sends what the user asks for.
@@ -146,6 +173,10 @@ impl DriftView {
         main.set_right(all.right() - SIDE - GAP);
         let mut side = all;
         side.set_left(main.right() + GAP);
+        if self.map.open {
+            self.mapped(ui, cx, data, main, side);
+            return;
+        }
         parts::place(ui, side, "side", |ui| {
             ScrollArea::vertical().show(ui, |ui| aside(ui, cx, data, &mut self.assume));
         });
@@ -234,25 +265,14 @@ impl DriftView {
 
     fn actions(&mut self, ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
         let (palette, drift) = (cx.palette, data.drift);
+        if chip(ui, palette, "Map", false).clicked() {
+            cx.send(Action::ToggleMap);
+        }
+        ui.add_space(10.0);
         if self.selected.is_empty() {
             parts::aside(ui, palette.muted, "select images: one key labels them all");
         } else {
-            let why_not = cx.why_not(Action::MarkDrift);
-            let images = self.selection();
-            let source = if images.len() > 1 {
-                Source::Group
-            } else {
-                Source::Key
-            };
-            let say = |ui: &mut Ui, text: &str| {
-                parts::button(ui, palette, Weight::Plain, None, text, why_not.as_deref()).clicked()
-            };
-            if say(ui, "0  Regular") {
-                cx.label(images.clone(), Label::Regular, source);
-            }
-            if say(ui, "1  Drift") {
-                cx.label(images, Label::Class(cx.classes.drift()), source);
-            }
+            label_buttons(ui, cx, self.selection());
             let why_not = cx.why_not(Action::LabelDuplicates);
             if let Some(offer) = data.offer.filter(|o| self.selected.contains(&o.from)) {
                 let text = format!(
