@@ -314,6 +314,8 @@ actions! {
     PredictAll "predict" "Predict all images with the model in use" Model Everywhere [] Target;
     /// From the labels as they are now.
     RetrainDrift "retrain-drift" "Retrain the drift model" Model Everywhere [ctrl(Key::R)] Refresh;
+    /// The study's way: a network of its own, as a job of minutes.
+    FineTuneDrift "fine-tune-drift" "Fine-tune a network for drift (minutes)" Model Everywhere [] Train;
     /// Labels a queue that finds drift, dealt anew after each label.
     FindDrift "find-drift" "Label a queue that finds drift" Model Everywhere [ctrl(Key::D)] Label;
 
@@ -482,6 +484,17 @@ impl Action {
                     "The drift model needs a trained network: train one, or pick a run in Review.",
                 )
             }
+            Self::FineTuneDrift => {
+                open()?;
+                need(
+                    now.ranked,
+                    "A fine-tuned network is compared with the head: rank the images in Drift first.",
+                )?;
+                need(
+                    !now.fine_tuning,
+                    "A fine-tuning runs; wait for its end, or stop it.",
+                )
+            }
             Self::ExportSubmission => {
                 open()?;
                 need(
@@ -517,6 +530,10 @@ pub struct Availability {
     pub job: bool,
     /// A trained run is in use.
     pub model: bool,
+    /// The features of the drift model are prepared.
+    pub ranked: bool,
+    /// A network is being fine-tuned for drift.
+    pub fine_tuning: bool,
     /// Digit keys mean drift and regular.
     pub drift_mode: bool,
     /// Number of classes, drift included.
@@ -611,6 +628,12 @@ pub enum Command {
     RerankDrift,
     /// Back to the proposed threshold.
     ProposedThreshold,
+    /// Reckon what fine-tuning a network for drift will take.
+    ReckonFineTune,
+    /// Rank by the fine-tuned network, or for `false` by the head.
+    RankByNetwork(bool),
+    /// Let the training of that number wait, or go on.
+    PauseJob(u64),
     /// Cancel the job of that number.
     CancelJob(u64),
 }

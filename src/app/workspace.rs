@@ -8,7 +8,9 @@ use super::background::{JobStatus, Slot};
 use super::labeller::Labeller;
 use super::predictions::Predictions;
 use super::session::Session;
-use super::state::{CostState, DriftEvent, DriftState, ReviewState, RunsState, TrainState};
+use super::state::{
+    CostState, DriftEvent, DriftState, FineTuneState, ReviewState, RunsState, TrainState,
+};
 use super::textures::{Textures, Wanted};
 use super::views::browse::BrowseView;
 use super::views::drift::DriftView;
@@ -24,7 +26,8 @@ use crate::project::Snapshot;
 use crate::queue::Reason;
 use crate::training::TrainEvent;
 use crate::workflows::{
-    DriftResult, DriftSession, PlanCost, Review, RunSummary, SubmitSummary, UnfinishedRun,
+    DriftResult, DriftRun, DriftSession, FineTuneCost, FineTuneEvent, PlanCost, Review, RunSummary,
+    SubmitSummary, UnfinishedRun,
 };
 
 /// What a scan hands over at a time.
@@ -82,6 +85,8 @@ pub struct Workspace {
     pub review: ReviewState,
     /// The drift model.
     pub drift: DriftState,
+    /// The fine-tuned network.
+    pub fine_tune: FineTuneState,
     /// Its features, once prepared.
     pub drift_session: Option<Arc<DriftSession>>,
     /// Labels were given while a fit ran.
@@ -116,6 +121,12 @@ pub struct Workspace {
     pub drift_job: Slot<(), DriftSession>,
     /// Fits the drift model.
     pub refit_job: Slot<(), Refitted>,
+    /// Fine-tunes a network for drift.
+    pub fine_tune_job: Slot<FineTuneEvent, DriftRun>,
+    /// Reckons what that will take, by the number of labels.
+    pub fine_tune_cost_job: Slot<(), (usize, Result<FineTuneCost, String>)>,
+    /// Reads what was fine-tuned before.
+    pub drift_runs_job: Slot<(), Option<DriftRun>>,
     /// Looks up neighbours.
     pub neighbours_job: Slot<(), (ImageId, Vec<(ImageId, f32)>)>,
     /// Writes the submission.
@@ -161,6 +172,7 @@ impl Workspace {
             runs: RunsState::default(),
             review,
             drift,
+            fine_tune: FineTuneState::default(),
             drift_session: None,
             refit_again: false,
             refit_reranks: false,
@@ -178,6 +190,9 @@ impl Workspace {
             predict_job: Slot::default(),
             drift_job: Slot::default(),
             refit_job: Slot::default(),
+            fine_tune_job: Slot::default(),
+            fine_tune_cost_job: Slot::default(),
+            drift_runs_job: Slot::default(),
             neighbours_job: Slot::default(),
             submit_job: Slot::default(),
             session,
@@ -211,6 +226,7 @@ impl Workspace {
     pub fn jobs(&self) -> Vec<JobStatus> {
         [
             self.train_job.status(),
+            self.fine_tune_job.status(),
             self.drift_job.status(),
             self.predict_job.status(),
             self.submit_job.status(),
@@ -231,6 +247,7 @@ impl Workspace {
         };
         self.scan.cancel(id);
         self.train_job.cancel(id);
+        self.fine_tune_job.cancel(id);
         self.trial_job.cancel(id);
         self.predict_job.cancel(id);
         self.drift_job.cancel(id);
@@ -242,6 +259,7 @@ impl Workspace {
         let closing = StopReason::Closing;
         self.scan.stop(closing);
         self.train_job.stop(closing);
+        self.fine_tune_job.stop(closing);
         self.trial_job.stop(closing);
         self.predict_job.stop(closing);
         self.drift_job.stop(closing);

@@ -24,6 +24,7 @@ pub fn drift(command: DriftCommand, output: &Output) -> Result<()> {
     match command {
         DriftCommand::Rank(args) => rank(&args, false, output),
         DriftCommand::Train(args) => rank(&args, true, output),
+        DriftCommand::FineTune(args) => super::fine_tune::fine_tune(&args, output),
         DriftCommand::Simulate(args) => simulate(args, output),
         DriftCommand::Rehearse(args) => rehearse(args, output),
     }
@@ -139,7 +140,7 @@ fn rank(args: &RankArgs, must_fit: bool, output: &Output) -> Result<()> {
 }
 
 /// Remembers in the project with which network drift is to be looked for, if one is given.
-fn choose_network(project: &mut Project, args: &NetworkArgs, output: &Output) -> Result<()> {
+pub fn choose_network(project: &mut Project, args: &NetworkArgs, output: &Output) -> Result<()> {
     let Some(weights) = &args.weights else {
         return Ok(());
     };

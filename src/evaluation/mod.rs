@@ -5,6 +5,7 @@ mod confusion;
 mod cross_validation;
 mod error;
 mod interval;
+mod paired;
 mod probability;
 mod pwa;
 mod report;
@@ -15,6 +16,7 @@ pub use confusion::{ClassMetrics, ConfusionMatrix, NotSquare};
 pub use cross_validation::{CrossValidationError, CvPlan, CvReport, cross_validate};
 pub use error::EvaluationError;
 pub use interval::{Interval, bootstrap_interval, wilson_interval};
+pub use paired::{Better, Judged, PairedReport};
 pub use probability::{
     ReliabilityBin, brier_score, expected_calibration_error, log_loss, reliability_bins,
 };

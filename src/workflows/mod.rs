@@ -18,6 +18,8 @@ mod drift;
 #[cfg(feature = "torch")]
 mod embed;
 #[cfg(feature = "torch")]
+mod fine_tune;
+#[cfg(feature = "torch")]
 mod lane;
 #[cfg(feature = "torch")]
 mod machine;
@@ -59,6 +61,11 @@ pub use drift::{
 };
 #[cfg(feature = "torch")]
 pub use embed::{Body, embed, predict, write_predictions};
+#[cfg(feature = "torch")]
+pub use fine_tune::{
+    BaseRun, DriftRun, DriftRunRow, FINE_TUNE_LABELS, FineTuneCost, FineTuneEvent, FineTunePwa,
+    FineTuneRequest, best_run, drift_runs, fine_tune, fine_tune_cost, load_drift_run,
+};
 #[cfg(feature = "torch")]
 pub use machine::machine;
 #[cfg(feature = "torch")]

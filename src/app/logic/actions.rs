@@ -120,6 +120,7 @@ impl App {
                 }
             }
             Action::RetrainDrift => self.retrain_drift(),
+            Action::FineTuneDrift => self.start_fine_tune(),
             Action::FindDrift => self.set_queue(Strategy::FindDrift),
             // Given by their digit above, or looked at by the view while held.
             Action::Class0

@@ -116,6 +116,8 @@ pub struct DriftState {
     /// Labels given since the order was made.
     pub labels_since_order: usize,
     chosen: Option<f32>,
+    /// What the ranking goes by instead of the head, where the user has chosen so.
+    ranking: Option<HashMap<ImageId, f32>>,
 }
 
 fn labels_of(result: &DriftResult) -> usize {
@@ -128,10 +130,12 @@ impl DriftState {
         match event {
             DriftEvent::Preparing(run) => {
                 let labels = std::mem::take(&mut self.labels);
+                let ranking = self.ranking.take();
                 *self = Self {
                     phase: DriftPhase::Preparing,
                     run: Some(run),
                     labels,
+                    ranking,
                     ..Self::default()
                 };
             }
@@ -186,10 +190,32 @@ impl DriftState {
 
     /// Sorts the images anew, the most likely drift first.
     pub fn rerank(&mut self) {
-        let mut images = self.images.clone();
+        let mut images: Vec<DriftImage> = self.images.iter().map(|i| self.as_ranked(i)).collect();
         images.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.image.cmp(&b.image)));
         self.order = images.into_iter().map(|i| i.image).collect();
         self.labels_since_order = 0;
+    }
+
+    /// Ranks by these probabilities of drift, or by the head again. The histogram and the threshold stay the head's.
+    pub fn rank_by(&mut self, ranking: Option<HashMap<ImageId, f32>>) {
+        self.ranking = ranking;
+        self.rerank();
+    }
+
+    /// Whether the ranking goes by a network's probabilities instead of the head's.
+    #[must_use]
+    pub fn ranks_by_network(&self) -> bool {
+        self.ranking.is_some()
+    }
+
+    /// With the score that it is ranked by. An image that the network has no answer for comes last.
+    fn as_ranked(&self, image: &DriftImage) -> DriftImage {
+        let ranking = self.ranking.as_ref();
+        let score = ranking.map(|ranking| ranking.get(&image.image).copied().unwrap_or(0.0));
+        DriftImage {
+            score: score.unwrap_or(image.score),
+            ..*image
+        }
     }
 
     /// With the threshold that the project has settled on, if it has.
@@ -247,6 +273,12 @@ impl DriftState {
         (drift, self.labels.len() - drift)
     }
 
+    /// Whether a person said drift, as the labels are now.
+    #[must_use]
+    pub fn label(&self, image: ImageId) -> Option<bool> {
+        self.labels.get(&image).copied()
+    }
+
     /// The threshold: the user's, else the proposed one. None while a class is absent, for then no
     /// threshold means anything.
     #[must_use]
@@ -272,12 +304,12 @@ impl DriftState {
         &self.images
     }
 
-    /// Every scored image in the frozen order, the most likely drift first.
+    /// Every scored image in the frozen order, the most likely drift first, with the score it is ranked by.
     pub fn ranked(&self) -> impl Iterator<Item = DriftImage> {
         let at: HashMap<ImageId, &DriftImage> = self.images.iter().map(|i| (i.image, i)).collect();
         self.order
             .iter()
-            .filter_map(move |i| at.get(i).map(|i| **i))
+            .filter_map(move |i| at.get(i).map(|i| self.as_ranked(i)))
     }
 
     /// Images by score in [`BINS`] equal bars over `0..=1`.

@@ -2,6 +2,7 @@
 
 pub mod cost;
 pub mod drift;
+pub mod fine_tune;
 pub mod plan_form;
 pub mod review;
 pub mod runs;
@@ -10,6 +11,7 @@ pub mod words;
 
 pub use cost::CostState;
 pub use drift::{DriftEvent, DriftImage, DriftPhase, DriftState};
+pub use fine_tune::{Compared, FineTuneState, FineTuning, FoldPoint};
 pub use plan_form::PlanForm;
 pub use review::{Flip, ReviewImage, ReviewState, Truth};
 pub use runs::RunsState;

@@ -1,5 +1,7 @@
 //! Drift: teach a model what drift looks like, see at once what that changes, and export a submission.
 
+mod fine_tune;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -9,7 +11,7 @@ use super::panel::PanelContext;
 use crate::app::command::{Action, Command};
 use crate::app::icons::Icon;
 use crate::app::state::words::{count, thousands};
-use crate::app::state::{DriftImage, DriftPhase, DriftState, RunsState, runs};
+use crate::app::state::{DriftImage, DriftPhase, DriftState, FineTuneState, RunsState, runs};
 use crate::app::theme::semibold;
 use crate::app::widgets::histogram::{self, Kinds, histogram};
 use crate::app::widgets::parts::{self, GAP, Weight};
@@ -18,6 +20,7 @@ use crate::app::widgets::thumb_grid::{Tile, Touch, thumb_grid};
 use crate::domain::{ClassId, ImageId, Label};
 use crate::evaluation::{CvReport, Interval};
 use crate::labels::Source;
+use fine_tune::FineTuneView;
 
 const SIDE: f32 = 252.0;
 
@@ -26,6 +29,8 @@ const SIDE: f32 = 252.0;
 pub struct DriftData<'a> {
     /// The drift model.
     pub drift: &'a DriftState,
+    /// The fine-tuned network.
+    pub fine_tune: &'a FineTuneState,
     /// All runs: any of them can give the features.
     pub runs: &'a RunsState,
     /// The labelled class of an image, where a label names one, and the answer of the run in use.
@@ -39,6 +44,7 @@ pub struct DriftView {
     /// Where a range begins.
     anchor: Option<ImageId>,
     hide_labelled: bool,
+    fine_tune: FineTuneView,
 }
 
 impl DriftView {
@@ -133,13 +139,17 @@ impl DriftView {
         let mut side = all;
         side.set_left(main.right() + GAP);
         parts::place(ui, side, "side", |ui| {
-            ScrollArea::vertical().show(ui, |ui| aside(ui, cx, data));
+            ScrollArea::vertical().show(ui, |ui| aside(ui, cx, data, &mut self.fine_tune));
         });
         parts::place(ui, main, "main", |ui| {
             ui.spacing_mut().item_spacing.y = GAP;
             if let DriftPhase::Failed(why) = &data.drift.phase {
                 let text = format!("The last refit failed, the scores are those before it. {why}");
                 parts::notice(ui, cx.palette, cx.palette.bad, &text);
+            }
+            fine_tune::strip(ui, cx, data);
+            if self.fine_tune.comparison(ui, cx, data) {
+                return;
             }
             let rects = parts::row(ui, 214.0, &[2.0, 1.15]);
             scores(ui, cx, data.drift, rects[0]);
@@ -159,7 +169,9 @@ impl DriftView {
             .collect();
         self.selected
             .retain(|image| images.iter().any(|i| i.image == *image));
-        let title = if drift.has_head() {
+        let title = if drift.ranks_by_network() {
+            "Most likely drift, by the fine-tuned network"
+        } else if drift.has_head() {
             "Most likely drift"
         } else {
             "Most unlike the regular images"
@@ -305,6 +317,7 @@ fn toolbar(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
         parts::pill(ui, palette, "regular", &thousands(n_regular as u64));
         features(ui, cx, data);
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            fine_tune::menu(ui, cx, data);
             let why_not = cx.why_not(Action::RetrainDrift);
             let retrain = parts::button(
                 ui,
@@ -516,7 +529,7 @@ fn price(cost: f64) -> String {
     }
 }
 
-fn aside(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
+fn aside(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>, fine_tune: &mut FineTuneView) {
     let (palette, drift) = (cx.palette, data.drift);
     section(ui, palette, "Quality, cross-validated");
     match drift.quality() {
@@ -531,6 +544,7 @@ fn aside(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
     }
     ui.add_space(12.0);
     change(ui, cx, drift);
+    fine_tune::aside(ui, cx, data, fine_tune);
     section(ui, palette, "Good to know");
     parts::notice(
         ui,
