@@ -324,6 +324,49 @@ fn the_queue_that_finds_drift_goes_on_with_what_labels_taught() {
 }
 
 #[test]
+fn a_network_is_fine_tuned_on_the_labels_of_the_window() {
+    let mut window = Window::new();
+    let plan = Plan {
+        size: 32,
+        epochs: 2,
+        ..Plan::default()
+    };
+    let send = |window: &Window, command: Command| window.app().commands().send(command);
+    send(&window, Command::StartTraining(Box::new(plan)));
+    window.until("the run", |app| app.runs().unwrap().all().len() == 1);
+    window.settle();
+    send(&window, Action::FineTuneDrift.into());
+    window.settle();
+    let told = window.app().notices().join(" ");
+    assert!(told.contains("rank the images in Drift first"), "{told}");
+
+    send(&window, Action::ShowDrift.into());
+    send(&window, Action::RetrainDrift.into());
+    window.settle();
+    let session = window.app().session().unwrap();
+    let drift = session.classes().drift();
+    let images: Vec<ImageId> = session.manifest().ids().collect();
+    let give = |images: &[ImageId], label| Command::GiveLabel {
+        images: images.to_vec(),
+        label: Some(label),
+        source: driftscope::labels::Source::Group,
+    };
+    send(&window, give(&images[..7], Label::Class(drift)));
+    send(&window, give(&images[8..18], Label::Regular));
+    window.settle();
+    send(&window, Action::FineTuneDrift.into());
+    window.until("a network", |app| app.fine_tune().unwrap().latest.is_some());
+    let found = window.app().fine_tune().unwrap().latest.as_ref().unwrap();
+    let report = &found.run.comparison;
+    assert_eq!((report.n_drift, report.n_regular), (7, 10));
+    assert_eq!(found.run.rows.len(), images.len());
+    // It is no model of the classes.
+    assert_eq!(window.app().runs().unwrap().all().len(), 1);
+    window.settle();
+    assert!(window.shows("Head against network"));
+}
+
+#[test]
 fn the_window_stays_until_the_state_of_the_training_is_written() {
     let mut window = Window::new();
     let start = Command::StartTraining(Box::new(endless()));
