@@ -1008,6 +1008,9 @@ fn a_network_is_fine_tuned_from_beside_the_retrain_button() {
 
     harness.state_mut().fine_tune = FineTuneState::default();
     harness.run();
+    harness.get_by_label("More ways to train for drift").click();
+    harness.run();
+    sent(&harness);
     harness
         .get_by_label_contains("Fine-tune the network")
         .click();
@@ -1078,8 +1081,8 @@ fn head_and_network_are_shown_against_each_other_and_the_user_chooses() {
     let mut harness = harness(world, Which::Drift);
     harness.get_by_label("Show them against each other").click();
     harness.run();
-    harness.get_by_label("Head says drift, network does not");
-    harness.get_by_label("Network says drift, head does not");
+    harness.get_by_label("Only the head says drift");
+    harness.get_by_label("Only the network says drift");
     harness.get_by_label_contains("Network less head: AP");
     sent(&harness);
     let first = head_only[0].image;

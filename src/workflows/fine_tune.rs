@@ -48,6 +48,8 @@ pub use result::{DriftRun, DriftRunRow, FineTunePwa, drift_runs, load_drift_run}
 
 /// Epochs of each phase at most, unless the user says otherwise: with so few images more only learn them by heart.
 const EPOCHS: usize = 12;
+/// Images in one step, the study's number for its balanced sets: with more, an epoch has hardly a step.
+const STEP: usize = 8;
 /// Epochs without improvement before a phase ends.
 const PATIENCE: usize = 4;
 /// Rate of the new last layer, alone.
@@ -208,6 +210,7 @@ fn plan(base: &RunSummary, request: &FineTuneRequest) -> Result<Plan, WorkflowEr
         framing: from.framing,
         weights: Some(base.dir.join(MODEL).display().to_string()),
         epochs: request.epochs.unwrap_or(EPOCHS),
+        batch: STEP,
         learning_rate: LOW_RATE,
         monitor: Monitor::ValLoss,
         patience: PATIENCE,

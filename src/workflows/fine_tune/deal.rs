@@ -30,6 +30,7 @@ pub(super) const DRIFT_CLASS: ClassId = ClassId(1);
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Fold {
     pub train: Vec<Example>,
+    /// Both kinds alike, the rarer one repeated.
     pub validation: Vec<Example>,
     pub held_out: Vec<Example>,
 }
@@ -144,7 +145,7 @@ impl Deal {
             let chooses = (0..wanted)
                 .find(|part| both(&learned[*part]))
                 .ok_or_else(|| too_few("drift"))?;
-            let validation = examples(&learned.swap_remove(chooses));
+            let validation = evened(examples(&learned.swap_remove(chooses)));
             let rest: Vec<Group> = learned.into_iter().flatten().collect();
             for (missing, kind) in [
                 (!kinds(&rest).0 || !kinds(&parts[held_out]).0, "drift"),
@@ -259,6 +260,22 @@ fn kinds(groups: &[Group]) -> (bool, bool) {
         groups.iter().any(|g| g.drift > 0),
         groups.iter().any(|g| g.drift < g.images.len()),
     )
+}
+
+/// With the rarer kind repeated until there is as much of it as of the other: the epoch is chosen by a loss that
+/// weighs both alike, as batches do. Else the best network would be one that calls nothing drift.
+fn evened(mut examples: Vec<Example>) -> Vec<Example> {
+    let (drift, regular): (Vec<Example>, Vec<Example>) =
+        examples.iter().partition(|e| e.class == DRIFT_CLASS);
+    let missing = drift.len().abs_diff(regular.len());
+    let rarer = if drift.len() < regular.len() {
+        drift
+    } else {
+        regular
+    };
+    examples.extend(rarer.iter().cycle().take(missing));
+    examples.sort_by_key(|e| e.image);
+    examples
 }
 
 /// In the order of the data set.

@@ -235,6 +235,8 @@ fn nobody_learns_from_what_is_not_labelled_or_is_measured_on() {
             for part in [&fold.train, &fold.validation, &fold.held_out] {
                 let drift = part.iter().filter(|e| e.class == DRIFT_CLASS).count();
                 assert!(0 < drift && drift < part.len());
+                // The epoch is chosen by both kinds alike.
+                assert!(part != &fold.validation || 2 * drift == part.len());
                 for e in part {
                     let said = labels.iter().find(|(image, _)| *image == e.image);
                     assert_eq!(e.class == DRIFT_CLASS, said.is_some_and(|(_, d)| *d));

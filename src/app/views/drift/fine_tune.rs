@@ -1,6 +1,6 @@
 //! A network of its own for drift, against the head: starting it, watching it, and what both say of the same images.
 
-use egui::{Button, Popup, RichText, ScrollArea, Ui};
+use egui::{Button, Popup, RichText, Role, ScrollArea, Ui, WidgetInfo};
 
 use super::DriftData;
 use crate::app::command::{Action, Command};
@@ -12,8 +12,8 @@ use crate::app::theme::{mono, semibold};
 use crate::app::views::panel::PanelContext;
 use crate::app::widgets::curves::{Curve, Marks, curves};
 use crate::app::widgets::parts::{self, GAP, Weight};
+use crate::app::widgets::section;
 use crate::app::widgets::thumb_grid::{Tile, Touch, thumb_grid};
-use crate::app::widgets::{icon_button, section};
 use crate::evaluation::{Better, Interval, PairedReport};
 use crate::training::Source;
 use crate::workflows::{DriftRunRow, FINE_TUNE_LABELS};
@@ -51,13 +51,17 @@ fn why_not(cx: &PanelContext<'_>, data: &DriftData<'_>) -> Option<String> {
 /// The small button beside Retrain: what there is to train, and how long it takes.
 pub fn menu(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
     let palette = cx.palette;
-    let button = icon_button(
+    let button = parts::button(
         ui,
         palette,
-        Icon::ChevronDown,
-        "More ways to train for drift",
-        false,
+        Weight::Primary,
+        Some(Icon::ChevronDown),
+        "",
+        None,
     );
+    button.widget_info(|| WidgetInfo::labeled(Role::Button, true, "More ways to train for drift"));
+    // It belongs to the button beside it.
+    ui.add_space(2.0 - ui.spacing().item_spacing.x);
     if button.clicked() {
         cx.send(Command::ReckonFineTune);
     }
@@ -272,7 +276,7 @@ impl FineTuneView {
             cx,
             data,
             rects[0],
-            "Head says drift, network does not",
+            "Only the head says drift",
             &latest.head_only,
         );
         differing(
@@ -280,7 +284,7 @@ impl FineTuneView {
             cx,
             data,
             rects[1],
-            "Network says drift, head does not",
+            "Only the network says drift",
             &latest.network_only,
         );
         if back {
@@ -325,7 +329,9 @@ fn table(ui: &mut Ui, cx: &PanelContext<'_>, latest: &Compared) {
     egui::Grid::new("judges")
         .num_columns(3)
         .spacing([22.0, 4.0])
+        .min_row_height(17.0)
         .show(ui, |ui| {
+            ui.spacing_mut().interact_size.y = 17.0;
             ui.label("");
             for name in [
                 format!("head · {}", run.head),
@@ -409,7 +415,7 @@ fn differing(
 ) {
     let palette = cx.palette;
     let n = count(rows.len() as u64, "image");
-    let aside = |ui: &mut Ui| parts::aside(ui, palette.muted, &format!("{n} · head / network"));
+    let aside = |ui: &mut Ui| parts::aside(ui, palette.muted, &format!("{n}, head / network"));
     let touched = parts::card(ui, palette, rect, title, aside, |ui| {
         if rows.is_empty() {
             parts::explain(
