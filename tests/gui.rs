@@ -351,11 +351,16 @@ fn a_network_is_fine_tuned_on_the_labels_of_the_window() {
         label: Some(label),
         source: driftscope::labels::Source::Group,
     };
+    send(&window, Command::Inspect(Some(images[0])));
     send(&window, give(&images[..7], Label::Class(drift)));
     send(&window, give(&images[8..18], Label::Regular));
     window.settle();
     send(&window, Action::FineTuneDrift.into());
-    window.until("a network", |app| app.fine_tune().unwrap().latest.is_some());
+    window.until("a network", |app| {
+        let state = app.fine_tune().unwrap();
+        state.latest.is_some() || state.failed.is_some()
+    });
+    assert_eq!(window.app().fine_tune().unwrap().failed, None);
     let found = window.app().fine_tune().unwrap().latest.as_ref().unwrap();
     let report = &found.run.comparison;
     assert_eq!((report.n_drift, report.n_regular), (7, 10));

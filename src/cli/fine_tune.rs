@@ -81,24 +81,18 @@ fn say_comparison(run: &DriftRun, output: &Output) {
     let head = format!("head on {}", run.head);
     let network = format!("fine-tuned {}", run.model);
     output.say(&format!("  {:20} {head:26} {network}", ""));
-    let figures: [(&str, fn(&Judged) -> Interval); 5] = [
-        ("average precision", |j| j.average_precision),
-        ("F1", |j| j.f1),
-        ("precision", |j| j.precision),
-        ("recall", |j| j.recall),
-        ("ROC AUC", |j| j.roc_auc),
-    ];
-    for (name, figure) in figures {
-        let name = match name {
-            "F1" => format!("F1 at {}", report.threshold),
-            name => name.to_owned(),
-        };
+    let line = |name: &str, figure: fn(&Judged) -> Interval| {
         output.say(&format!(
             "  {name:20} {:26} {}",
             interval(&figure(&report.first)),
             interval(&figure(&report.second))
         ));
-    }
+    };
+    line("average precision", |j| j.average_precision);
+    line(&format!("F1 at {}", report.threshold), |j| j.f1);
+    line("precision", |j| j.precision);
+    line("recall", |j| j.recall);
+    line("ROC AUC", |j| j.roc_auc);
     if let Some(pwa) = &run.pwa {
         output.say(&format!(
             "  {:20} {:<26.5} {:.5}, constant answer {:.5}",

@@ -149,7 +149,10 @@ fn a_network_learns_drift_and_is_no_run_of_the_classes() {
     let refused = load_run(&found.dir).expect_err("no run of the classes");
     assert!(refused.to_string().contains("know no classes"), "{refused}");
     assert!(resolve_run(&found.dir).is_err());
-    assert_eq!(resolve_run(&taught.dir).expect("the newest").name, base.name);
+    assert_eq!(
+        resolve_run(&taught.dir).expect("the newest").name,
+        base.name
+    );
     assert!(unfinished(&taught).is_empty());
     assert_eq!(best_run(&taught).expect("the best").run.name, base.name);
     assert!(load_drift_run(&taught, &base.dir).is_err());
