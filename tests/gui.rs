@@ -368,7 +368,7 @@ fn a_network_is_fine_tuned_on_the_labels_of_the_window() {
     // It is no model of the classes.
     assert_eq!(window.app().runs().unwrap().all().len(), 1);
     window.settle();
-    assert!(window.shows("Head against network"));
+    assert!(window.shows("Show them against each other"));
 }
 
 #[test]
