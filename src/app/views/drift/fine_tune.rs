@@ -1,6 +1,6 @@
 //! A network of its own for drift, against the head: starting it, watching it, and what both say of the same images.
 
-use egui::{Button, Popup, RichText, Role, ScrollArea, Ui, WidgetInfo};
+use egui::{Align, Button, Label, Popup, RichText, Role, ScrollArea, Ui, WidgetInfo};
 
 use super::DriftData;
 use crate::app::command::{Action, Command};
@@ -108,7 +108,7 @@ pub fn menu(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
                     .to_owned()
             }
         };
-        ui.label(small(cx, &text));
+        ui.add(Label::new(small(cx, &text)).wrap().halign(Align::Min));
     });
 }
 
