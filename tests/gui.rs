@@ -384,6 +384,54 @@ fn a_lasso_on_the_map_one_key_and_undo() {
 }
 
 #[test]
+fn a_network_is_fine_tuned_on_the_labels_of_the_window() {
+    let mut window = Window::new();
+    let plan = Plan {
+        size: 32,
+        epochs: 2,
+        ..Plan::default()
+    };
+    let send = |window: &Window, command: Command| window.app().commands().send(command);
+    send(&window, Command::StartTraining(Box::new(plan)));
+    window.until("the run", |app| app.runs().unwrap().all().len() == 1);
+    window.settle();
+    send(&window, Action::FineTuneDrift.into());
+    window.settle();
+    let told = window.app().notices().join(" ");
+    assert!(told.contains("rank the images in Drift first"), "{told}");
+
+    send(&window, Action::ShowDrift.into());
+    send(&window, Action::RetrainDrift.into());
+    window.settle();
+    let session = window.app().session().unwrap();
+    let drift = session.classes().drift();
+    let images: Vec<ImageId> = session.manifest().ids().collect();
+    let give = |images: &[ImageId], label| Command::GiveLabel {
+        images: images.to_vec(),
+        label: Some(label),
+        source: driftscope::labels::Source::Group,
+    };
+    send(&window, Command::Inspect(Some(images[0])));
+    send(&window, give(&images[..7], Label::Class(drift)));
+    send(&window, give(&images[8..18], Label::Regular));
+    window.settle();
+    send(&window, Action::FineTuneDrift.into());
+    window.until("a network", |app| {
+        let state = app.fine_tune().unwrap();
+        state.latest.is_some() || state.failed.is_some()
+    });
+    assert_eq!(window.app().fine_tune().unwrap().failed, None);
+    let found = window.app().fine_tune().unwrap().latest.as_ref().unwrap();
+    let report = &found.run.comparison;
+    assert_eq!((report.n_drift, report.n_regular), (7, 10));
+    assert_eq!(found.run.rows.len(), images.len());
+    // It is no model of the classes.
+    assert_eq!(window.app().runs().unwrap().all().len(), 1);
+    window.settle();
+    assert!(window.shows("Show them against each other"));
+}
+
+#[test]
 fn a_miss_is_one_key_and_a_kept_threshold_is_in_the_project() {
     let mut window = Window::new();
     let plan = Plan {

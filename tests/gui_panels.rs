@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use driftscope::app::command::{Action, Availability, Command, CommandSender, ReviewCommand};
 use driftscope::app::state::{
-    CostState, DriftEvent, DriftState, MapLayout, NeighbourMap, ReviewState, RunsState, TrainState,
+    CostState, DriftEvent, DriftState, FineTuneState, MapLayout, NeighbourMap, ReviewState,
+    RunsState, TrainState,
 };
 use driftscope::app::theme::{self, Theme};
 use driftscope::app::views::drift::{DriftData, DriftView};
@@ -20,7 +21,8 @@ use driftscope::drift::{
     Decision, DuplicateGroups, EmbeddingView, cheapest, combine, prior_shifted, regret,
 };
 use driftscope::evaluation::{
-    Aim, ConfusionMatrix, CvPlan, GateCosts, Gated, Report, cross_validate, operating_point,
+    Aim, ConfusionMatrix, CvPlan, GateCosts, Gated, PairedReport, Report, cross_validate,
+    operating_point,
 };
 use driftscope::project::DriftChoice;
 use driftscope::training::{
@@ -28,8 +30,9 @@ use driftscope::training::{
     SplitCounts, TrainEvent, ValidationPrediction, estimate, preset,
 };
 use driftscope::workflows::{
-    Choice, Decided, DriftRate, DriftResult, DriftScore, FollowUp, ImageGroups, PlanCost, Review,
-    ReviewRow, RunSummary, UnfinishedRun, Verdict,
+    Choice, Decided, DriftRate, DriftResult, DriftRun, DriftRunRow, DriftScore, FineTuneEvent,
+    FineTunePwa, FollowUp, ImageGroups, PlanCost, Review, ReviewRow, RunSummary, UnfinishedRun,
+    Verdict,
 };
 use egui::{Color32, Rect, pos2};
 use egui_kittest::Harness;
@@ -70,6 +73,7 @@ struct World {
     review: ReviewState,
     drift: DriftState,
     groups: ImageGroups,
+    fine_tune: FineTuneState,
     inspected: Option<ImageId>,
     labelled: Vec<usize>,
     train_view: TrainView,
@@ -105,6 +109,7 @@ impl World {
             review: ReviewState::new(classes.clone(), cost.clone()),
             drift: DriftState::default(),
             groups: ImageGroups::default(),
+            fine_tune: FineTuneState::default(),
             inspected: None,
             labelled: vec![1235, 71, 270, 104, 6472, 126],
             classes,
@@ -156,6 +161,7 @@ impl World {
                 };
                 let data = DriftData {
                     drift: &self.drift,
+                    fine_tune: &self.fine_tune,
                     runs: &self.runs,
                     known: &known,
                     groups: &self.groups,
@@ -1422,4 +1428,222 @@ fn drift_on_a_map_in_light() {
     };
     let mut harness = harness(world, Which::Drift);
     harness.snapshot("panel_drift_map_light");
+}
+
+/// A network that was fine-tuned on the first `labels` images of [`drift_result`], and sees some otherwise.
+fn fine_tuned(labels: usize) -> DriftRun {
+    let (result, given) = drift_result(labels, 4);
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    let rows: Vec<DriftRunRow> = result
+        .scores
+        .iter()
+        .map(|score| {
+            let head = score.probability.unwrap();
+            let label = given.get(score.image.index()).and_then(|(_, label)| *label);
+            let other = if rng.random_bool(0.02) {
+                1.0 - head
+            } else {
+                head
+            };
+            DriftRunRow {
+                image: score.image,
+                label,
+                fold: label.map(|_| 1 + score.image.index() % 3),
+                network: (other + rng.random_range(-0.1..0.1_f32)).clamp(0.001, 0.999),
+                head: Some(head),
+            }
+        })
+        .collect();
+    let labelled: Vec<&DriftRunRow> = rows.iter().filter(|row| row.label.is_some()).collect();
+    let truth: Vec<bool> = labelled.iter().map(|row| row.label == Some(true)).collect();
+    let of = |score: fn(&DriftRunRow) -> f32| -> Vec<f64> {
+        labelled.iter().map(|row| f64::from(score(row))).collect()
+    };
+    let (head, network) = (of(|row| row.head.unwrap()), of(|row| row.network));
+    DriftRun {
+        name: "2026-03-04-132000-drift-cnn03".to_owned(),
+        dir: "2026-03-04-132000-drift-cnn03".into(),
+        created: "2026-03-04T13:20:00+01:00".to_owned(),
+        base: "0304-cnn03".to_owned(),
+        base_validation_macro_f1: Some(0.912),
+        model: "cnn03".to_owned(),
+        head: "inception_v3".to_owned(),
+        folds: 3,
+        reference: 571,
+        seconds: 312.0,
+        comparison: PairedReport::new(&truth, &head, &network, 0.5, 1).unwrap(),
+        pwa: Some(FineTunePwa {
+            head: 0.981,
+            network: 0.974,
+            constant: 0.902,
+        }),
+        warnings: vec![
+            "labels on incoming images make both transductive: the figures hold for these images"
+                .to_owned(),
+        ],
+        rows,
+    }
+}
+
+#[test]
+fn a_network_is_fine_tuned_from_beside_the_retrain_button() {
+    let mut world = World::new();
+    runs(&mut world);
+    teach(&mut world, &[243]);
+    world.available.ranked = true;
+    let mut harness = harness(world, Which::Drift);
+    harness.get_by_label("More ways to train for drift").click();
+    harness.run();
+    let asked = sent(&harness);
+    assert!(
+        matches!(asked.as_slice(), [Command::ReckonFineTune]),
+        "{asked:?}"
+    );
+    // What keeps it from starting stands there.
+    let why = "fine-tuning needs 6 images labelled drift";
+    harness
+        .state_mut()
+        .fine_tune
+        .set_cost(243, Err(why.to_owned()));
+    harness.run();
+    harness.get_by_label_contains(why);
+    harness
+        .get_by_label_contains("Fine-tune the network")
+        .click();
+    harness.run();
+    assert!(sent(&harness).is_empty());
+
+    harness.state_mut().fine_tune = FineTuneState::default();
+    harness.run();
+    harness.get_by_label("More ways to train for drift").click();
+    harness.run();
+    sent(&harness);
+    harness
+        .get_by_label_contains("Fine-tune the network")
+        .click();
+    harness.run();
+    let asked = sent(&harness);
+    assert!(
+        matches!(asked.as_slice(), [Command::Act(Action::FineTuneDrift)]),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn with_too_few_labels_the_menu_says_how_many_it_takes() {
+    let mut world = World::new();
+    runs(&mut world);
+    teach(&mut world, &[12]);
+    world.available.ranked = true;
+    let mut harness = harness(world, Which::Drift);
+    harness.get_by_label("More ways to train for drift").click();
+    harness.run();
+    sent(&harness);
+    harness.get_by_label_contains("It takes 6 images labelled drift and 6 labelled regular");
+    harness
+        .get_by_label_contains("Fine-tune the network")
+        .click();
+    harness.run();
+    assert!(sent(&harness).is_empty());
+}
+
+#[test]
+fn a_fine_tuning_that_runs_can_be_paused_and_stopped() {
+    let mut world = World::new();
+    runs(&mut world);
+    teach(&mut world, &[243]);
+    world.fine_tune.begin(Some(7));
+    world
+        .fine_tune
+        .apply(&FineTuneEvent::Fold { fold: 2, folds: 3 });
+    let mut harness = harness(world, Which::Drift);
+    harness.get_by_label_contains("Network 2 of 3");
+    harness.get_by_label("Pause").click();
+    harness.run();
+    assert!(matches!(sent(&harness).as_slice(), [Command::PauseJob(7)]));
+    harness.get_by_label("Stop").click();
+    harness.run();
+    assert!(matches!(sent(&harness).as_slice(), [Command::CancelJob(7)]));
+    let why = "The disk is full.".to_owned();
+    harness.state_mut().fine_tune.end(Err(why));
+    harness.run();
+    harness.get_by_label_contains("No network was fine-tuned. The disk is full.");
+    assert!(harness.query_by_label("Pause").is_none());
+}
+
+#[test]
+fn head_and_network_are_shown_against_each_other_and_the_user_chooses() {
+    let mut world = World::new();
+    runs(&mut world);
+    teach(&mut world, &[243]);
+    let run = fine_tuned(243);
+    let (head_only, network_only) = run.differ();
+    assert!(!head_only.is_empty() && !network_only.is_empty());
+    let by_network: std::collections::HashMap<ImageId, f32> = run
+        .rows
+        .iter()
+        .map(|row| (row.image, row.network))
+        .collect();
+    world.fine_tune.found(Some(run));
+    let mut harness = harness(world, Which::Drift);
+    harness.get_by_label("Show them against each other").click();
+    harness.run();
+    harness.get_by_label("Only the head says drift");
+    harness.get_by_label("Only the network says drift");
+    harness.get_by_label_contains("Network less head: AP");
+    sent(&harness);
+    let first = head_only[0].image;
+    harness
+        .get_by_label_contains(&format!("{:04}.png", first.0))
+        .click();
+    harness.run();
+    let asked = sent(&harness);
+    assert!(
+        matches!(asked.as_slice(), [Command::Inspect(Some(image))] if *image == first),
+        "{asked:?}"
+    );
+    harness.get_by_label("Fine-tuned network").click();
+    harness.run();
+    let asked = sent(&harness);
+    assert!(
+        matches!(asked.as_slice(), [Command::RankByNetwork(true)]),
+        "{asked:?}"
+    );
+
+    // The ranking is the head's until then.
+    let drift = &mut harness.state_mut().drift;
+    let top = drift.ranked().next().unwrap();
+    assert_eq!(
+        top.score,
+        drift.images().iter().map(|i| i.score).fold(0.0, f32::max)
+    );
+    drift.rank_by(Some(by_network.clone()));
+    let best = by_network.values().copied().fold(0.0, f32::max);
+    assert_eq!(drift.ranked().next().unwrap().score, best);
+    // A label does not make it jump.
+    let order: Vec<ImageId> = drift.ranked().map(|i| i.image).collect();
+    drift.apply(DriftEvent::Labelled(vec![(order[1], Some(false))]));
+    let after: Vec<ImageId> = drift.ranked().map(|i| i.image).collect();
+    assert_eq!(order, after);
+    harness
+        .get_all_by_label("Back to the ranking")
+        .next()
+        .unwrap()
+        .click();
+    harness.run();
+    harness.get_by_label("Most likely drift, by the fine-tuned network");
+}
+
+#[test]
+fn drift_compared() {
+    let mut world = World::new();
+    runs(&mut world);
+    teach(&mut world, &[223, 243]);
+    world.fine_tune.found(Some(fine_tuned(243)));
+    let mut harness = harness(world, Which::Drift);
+    harness.get_by_label("Show them against each other").click();
+    harness.run();
+    harness.remove_cursor();
+    harness.run();
+    harness.snapshot("panel_drift_compared");
 }

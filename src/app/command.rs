@@ -321,6 +321,8 @@ actions! {
     PredictAll "predict" "Predict all images with the model in use" Model Everywhere [] Target;
     /// From the labels as they are now.
     RetrainDrift "retrain-drift" "Retrain the drift model" Model Everywhere [ctrl(Key::R)] Refresh;
+    /// The study's way: a network of its own, as a job of minutes.
+    FineTuneDrift "fine-tune-drift" "Fine-tune a network for drift (minutes)" Model Everywhere [] Train;
     /// Labels a queue that finds drift, dealt anew after each label.
     FindDrift "find-drift" "Label a queue that finds drift" Model Everywhere [ctrl(Key::D)] Label;
     /// Labelled drift and learned at once; then it and its neighbours are looked at.
@@ -543,6 +545,17 @@ impl Action {
                     "The threshold is where the project has it; move it first.",
                 )
             }
+            Self::FineTuneDrift => {
+                open()?;
+                need(
+                    now.ranked,
+                    "A fine-tuned network is compared with the head: rank the images in Drift first.",
+                )?;
+                need(
+                    !now.fine_tuning,
+                    "A fine-tuning runs; wait for its end, or stop it.",
+                )
+            }
             Self::ExportSubmission => {
                 open()?;
                 need(
@@ -580,6 +593,10 @@ pub struct Availability {
     pub job: bool,
     /// A trained run is in use.
     pub model: bool,
+    /// The features of the drift model are prepared.
+    pub ranked: bool,
+    /// A network is being fine-tuned for drift.
+    pub fine_tuning: bool,
     /// Digit keys mean drift and regular.
     pub drift_mode: bool,
     /// Number of classes, drift included.
@@ -686,6 +703,12 @@ pub enum Command {
     Choose(DriftChoice),
     /// Forget the miss that was followed.
     Unfollow,
+    /// Reckon what fine-tuning a network for drift will take.
+    ReckonFineTune,
+    /// Rank by the fine-tuned network, or for `false` by the head.
+    RankByNetwork(bool),
+    /// Let the training of that number wait, or go on.
+    PauseJob(u64),
     /// Cancel the job of that number.
     CancelJob(u64),
 }

@@ -4,6 +4,7 @@
 mod actions;
 mod costs;
 mod decisions;
+mod fine_tune;
 mod map;
 mod models;
 mod queues;
@@ -74,6 +75,7 @@ impl App {
         self.drain_workspace();
         self.drain_models();
         self.drain_submit();
+        self.drain_fine_tune();
         // What was typed before goes before what is typed in this frame.
         self.carry_out_typed();
         self.read_drops(ctx);
@@ -115,6 +117,7 @@ impl App {
                         self.commands.send(Action::ShowLabel);
                     }
                     self.refresh_runs();
+                    self.find_drift_runs();
                 }
                 Err(sentence) => self.start.error = Some(sentence),
             },
@@ -384,6 +387,9 @@ impl App {
                     w.cancel(Some(id));
                 }
             }
+            Command::ReckonFineTune => self.reckon_fine_tune(),
+            Command::RankByNetwork(network) => self.rank_by_network(network),
+            Command::PauseJob(id) => self.pause_job(id),
             Command::StartTraining(plan) => self.start_training(*plan),
             Command::MeasurePace => self.measure_pace(),
             Command::ResumeRun(dir) => self.resume_run(&dir),
@@ -520,6 +526,8 @@ impl App {
             unfinished: !w.runs.unfinished.is_empty(),
             job: w.jobs().iter().any(|job| job.can_cancel),
             model: w.predictions.run.is_some(),
+            ranked: w.drift_session.is_some(),
+            fine_tuning: w.fine_tune_job.is_running(),
             drift_mode: self.view == View::Drift || (self.view == View::Label && self.drift_mode),
             classes: w.session.classes().len(),
             no_point: Aim::ALL.map(|aim| w.drift.why_no_point(aim)),

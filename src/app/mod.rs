@@ -158,6 +158,12 @@ impl App {
         self.workspace.as_ref().map(|w| &w.train)
     }
 
+    /// The drift network that is fine-tuned, or was last.
+    #[must_use]
+    pub fn fine_tune(&self) -> Option<&state::FineTuneState> {
+        self.workspace.as_ref().map(|w| &w.fine_tune)
+    }
+
     /// All runs.
     #[must_use]
     pub fn runs(&self) -> Option<&state::RunsState> {

@@ -3,7 +3,7 @@
 use egui::{RichText, Sense, Ui, vec2};
 
 use super::background::JobStatus;
-use super::command::{Action, Command, CommandSender};
+use super::command::{Command, CommandSender};
 use super::icons::Icon;
 use super::session::Session;
 use super::theme::{self, Palette};
@@ -114,14 +114,8 @@ fn job_ui(ui: &mut Ui, palette: &Palette, commands: &CommandSender, job: &JobSta
     if job.can_cancel && icon_button(ui, palette, Icon::Close, "Cancel", false).clicked() {
         commands.send(Command::CancelJob(job.id));
     }
-    if job.paused {
-        commands_resume(ui, palette, commands);
-    }
-}
-
-fn commands_resume(ui: &mut Ui, palette: &Palette, commands: &CommandSender) {
-    if icon_button(ui, palette, Icon::Play, "Resume", false).clicked() {
-        commands.send(Action::PauseTraining);
+    if job.paused && icon_button(ui, palette, Icon::Play, "Resume", false).clicked() {
+        commands.send(Command::PauseJob(job.id));
     }
 }
 

@@ -150,7 +150,10 @@ impl App {
                     panels::train(ui, &cx, &mut w.train_view, &w.train, &w.cost, &w.runs);
                 }
                 View::Review => panels::review(ui, &cx, &mut w.review_view, &w.review, &w.runs),
-                View::Drift => panels::drift(ui, &cx, &mut w.drift_view, &w.drift, &w.runs),
+                View::Drift => {
+                    let view = &mut w.drift_view;
+                    panels::drift(ui, &cx, view, &w.drift, &w.fine_tune, &w.runs);
+                }
             });
     }
 

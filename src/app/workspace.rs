@@ -10,7 +10,9 @@ use super::duplicates::Offer;
 use super::labeller::Labeller;
 use super::predictions::Predictions;
 use super::session::Session;
-use super::state::{CostState, DriftEvent, DriftState, ReviewState, RunsState, TrainState};
+use super::state::{
+    CostState, DriftEvent, DriftState, FineTuneState, ReviewState, RunsState, TrainState,
+};
 use super::textures::{Textures, Wanted};
 use super::views::browse::BrowseView;
 use super::views::drift::DriftView;
@@ -26,8 +28,8 @@ use crate::project::Snapshot;
 use crate::queue::Reason;
 use crate::training::TrainEvent;
 use crate::workflows::{
-    Decided, DriftResult, DriftSession, FollowUp, ImageGroups, Places, PlanCost, Review,
-    RunSummary, SubmitSummary, UnfinishedRun,
+    Decided, DriftResult, DriftRun, DriftSession, FineTuneCost, FineTuneEvent, FollowUp,
+    ImageGroups, Places, PlanCost, Review, RunSummary, SubmitSummary, UnfinishedRun,
 };
 
 /// What a scan hands over at a time.
@@ -93,6 +95,8 @@ pub struct Workspace {
     pub groups: Arc<ImageGroups>,
     /// The image that was labelled last.
     pub labelled_last: Option<ImageId>,
+    /// The fine-tuned network.
+    pub fine_tune: FineTuneState,
     /// Its features, once prepared.
     pub drift_session: Option<Arc<DriftSession>>,
     /// Labels were given while a fit ran.
@@ -129,6 +133,12 @@ pub struct Workspace {
     pub refit_job: Slot<(), Refitted>,
     /// Lays out the neighbour map.
     pub map_job: Slot<(), Places>,
+    /// Fine-tunes a network for drift.
+    pub fine_tune_job: Slot<FineTuneEvent, DriftRun>,
+    /// Reckons what that will take, by the number of labels.
+    pub fine_tune_cost_job: Slot<(), (usize, Result<FineTuneCost, String>)>,
+    /// Reads what was fine-tuned before.
+    pub drift_runs_job: Slot<(), Option<DriftRun>>,
     /// Looks up neighbours.
     pub neighbours_job: Slot<(), (ImageId, Vec<(ImageId, f32)>)>,
     /// Writes the submission.
@@ -176,6 +186,7 @@ impl Workspace {
             drift,
             groups: Arc::default(),
             labelled_last: None,
+            fine_tune: FineTuneState::default(),
             drift_session: None,
             refit_again: false,
             refit_reranks: false,
@@ -194,6 +205,9 @@ impl Workspace {
             drift_job: Slot::default(),
             refit_job: Slot::default(),
             map_job: Slot::default(),
+            fine_tune_job: Slot::default(),
+            fine_tune_cost_job: Slot::default(),
+            drift_runs_job: Slot::default(),
             neighbours_job: Slot::default(),
             submit_job: Slot::default(),
             session,
@@ -249,6 +263,7 @@ impl Workspace {
     pub fn jobs(&self) -> Vec<JobStatus> {
         [
             self.train_job.status(),
+            self.fine_tune_job.status(),
             self.drift_job.status(),
             self.predict_job.status(),
             self.submit_job.status(),
@@ -270,6 +285,7 @@ impl Workspace {
         };
         self.scan.cancel(id);
         self.train_job.cancel(id);
+        self.fine_tune_job.cancel(id);
         self.trial_job.cancel(id);
         self.predict_job.cancel(id);
         self.drift_job.cancel(id);
@@ -282,6 +298,7 @@ impl Workspace {
         let closing = StopReason::Closing;
         self.scan.stop(closing);
         self.train_job.stop(closing);
+        self.fine_tune_job.stop(closing);
         self.trial_job.stop(closing);
         self.predict_job.stop(closing);
         self.drift_job.stop(closing);

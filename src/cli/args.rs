@@ -335,6 +335,8 @@ pub enum DriftCommand {
     Train(RankArgs),
     /// List the near-duplicates among the incoming images
     Groups(GroupsArgs),
+    /// Train a run's network on to tell drift, and measure it against the head on the same images
+    FineTune(FineTuneArgs),
     /// Hide a class of a labelled set as if it were drift, label by the truth, and measure
     Simulate(SimulateArgs),
     /// Play a labelling session on the incoming images with a table of the truth as the labeller
@@ -460,6 +462,30 @@ pub struct GroupsArgs {
     /// The run whose embeddings are used [default: the newest of the project]
     #[arg(long, value_name = "RUN")]
     pub run: Option<PathBuf>,
+}
+
+#[cfg(feature = "torch")]
+#[derive(Debug, ClapArgs)]
+pub struct FineTuneArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    /// The run to start from [default: the best of the project by macro-F1 on validation images]
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<PathBuf>,
+    /// Epochs of each phase at most [default: 12]
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Deals the labelled images, draws last layers and batches
+    #[arg(long, value_name = "S", default_value_t = 42)]
+    pub seed: u64,
+    /// Threads for libtorch [default: its own choice]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Say what it will take, and train nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[cfg(feature = "torch")]

@@ -116,7 +116,7 @@ fn no_room(phase: &PhaseCost) -> Option<String> {
 }
 
 /// `42.0 s`, `12.4 min`, `3.1 h`.
-fn time(seconds: f64) -> String {
+pub fn time(seconds: f64) -> String {
     match seconds {
         s if s < 90.0 => format!("{s:.1} s"),
         s if s < 5400.0 => format!("{:.1} min", s / 60.0),

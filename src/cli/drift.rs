@@ -27,6 +27,7 @@ pub fn drift(command: DriftCommand, output: &Output) -> Result<()> {
         DriftCommand::Rank(args) => rank(&args, false, output),
         DriftCommand::Train(args) => rank(&args, true, output),
         DriftCommand::Groups(args) => groups(&args, output),
+        DriftCommand::FineTune(args) => super::fine_tune::fine_tune(&args, output),
         DriftCommand::Simulate(args) => simulate(args, output),
         DriftCommand::Rehearse(args) => rehearse(args, output),
     }
@@ -175,7 +176,7 @@ fn groups(args: &GroupsArgs, output: &Output) -> Result<()> {
 }
 
 /// Remembers in the project with which network drift is to be looked for, if one is given.
-fn choose_network(project: &mut Project, args: &NetworkArgs, output: &Output) -> Result<()> {
+pub fn choose_network(project: &mut Project, args: &NetworkArgs, output: &Output) -> Result<()> {
     let Some(weights) = &args.weights else {
         return Ok(());
     };

@@ -8,6 +8,8 @@ mod data;
 mod demo;
 #[cfg(feature = "torch")]
 mod drift;
+#[cfg(feature = "torch")]
+mod fine_tune;
 mod output;
 #[cfg(feature = "torch")]
 mod runs;

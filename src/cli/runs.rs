@@ -157,7 +157,7 @@ fn with_bar(
 }
 
 /// A line for every phase and every epoch.
-fn tell(bar: &Bar, event: &TrainEvent) {
+pub fn tell(bar: &Bar, event: &TrainEvent) {
     bar.refresh();
     match event {
         TrainEvent::Started { weights, .. } => {

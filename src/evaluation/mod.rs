@@ -6,6 +6,7 @@ mod cross_validation;
 mod error;
 mod interval;
 mod operating;
+mod paired;
 mod probability;
 mod pwa;
 mod report;
@@ -22,6 +23,7 @@ pub use operating::{
     Aim, GateCosts, GateFigures, Gated, OperatingError, OperatingPoint, cheapest_constant, measure,
     operating_point,
 };
+pub use paired::{Better, Judged, PairedReport};
 pub use probability::{
     ReliabilityBin, brier_score, expected_calibration_error, log_loss, reliability_bins,
 };

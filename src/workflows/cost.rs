@@ -136,7 +136,7 @@ fn counts(snapshot: &Snapshot, plan: &Plan) -> Result<SplitCounts, WorkflowError
 }
 
 /// Bytes of pixels at the plan's size that are not kept yet.
-fn missing_pixels(snapshot: &Snapshot, plan: &Plan, images: SplitCounts) -> u64 {
+pub(super) fn missing_pixels(snapshot: &Snapshot, plan: &Plan, images: SplitCounts) -> u64 {
     let all = (images.train + images.validation + images.test) as u64;
     let wanted = all * u64::from(plan.size) * u64::from(plan.size);
     let there = PixelCache::bytes_on_disk(&snapshot.cache(), plan.size, plan.framing);

@@ -147,10 +147,7 @@ pub fn prepare_drift(
     context: &JobContext,
 ) -> Result<DriftSession, WorkflowError> {
     let run = load_run(&source.run)?;
-    let mut candidates = snapshot.in_split(Split::Incoming);
-    if candidates.is_empty() {
-        candidates = snapshot.manifest.ids().collect();
-    }
+    let mut candidates = candidates(snapshot);
     let mut predictions = HashMap::with_capacity(candidates.len());
     let failed = embed(snapshot, &run, &candidates, context, &mut |rows| {
         predictions.extend(rows.into_iter().map(|(id, row)| (id, row.prediction())));
@@ -226,6 +223,15 @@ pub fn prepare_drift(
         predictions,
         run_temperature: run_temperature(&source.run)?,
     })
+}
+
+/// The images in which drift is looked for: the incoming ones, or every image of a data set that has none.
+pub(super) fn candidates(snapshot: &Snapshot) -> Vec<ImageId> {
+    let incoming = snapshot.in_split(Split::Incoming);
+    if incoming.is_empty() {
+        return snapshot.manifest.ids().collect();
+    }
+    incoming
 }
 
 /// Candidates and the regular images to compare with, as the network for drift sees them.
@@ -555,6 +561,23 @@ impl DriftSession {
                 head.predict_proba(&features)
             })
             .collect()
+    }
+
+    /// Probability of drift of `images`, candidates all, by a head that knows the `labels` of all others.
+    ///
+    /// # Errors
+    /// [`WorkflowError::Drift`].
+    pub(super) fn held_out(
+        &self,
+        labels: &[(ImageId, bool)],
+        images: &[ImageId],
+    ) -> Result<Vec<f64>, WorkflowError> {
+        let rows: Vec<usize> = images.iter().map(|image| self.rows[image]).collect();
+        let mut labelled = self.labelled(labels);
+        for row in &rows {
+            labelled[*row] = None;
+        }
+        Ok(self.judge(&labelled, &rows)?)
     }
 
     fn cross_validate(&self, labelled: &[Option<bool>], plan: &CvPlan) -> Result<CvReport, String> {

@@ -68,6 +68,29 @@ pub enum WorkflowError {
         /// How many have.
         found: usize,
     },
+    /// Too few labels of a kind to fine-tune a network on.
+    #[error(
+        "fine-tuning needs {needed} images labelled drift and {needed} labelled regular, and there are {drift} and {regular}: label {}",
+        missing(*drift, *regular, *needed)
+    )]
+    TooFewToFineTune {
+        /// Candidates labelled drift that can be read.
+        drift: usize,
+        /// Candidates labelled regular that can be read.
+        regular: usize,
+        /// How many of each it takes.
+        needed: usize,
+    },
+    /// Labels that cannot be dealt into parts without splitting a group.
+    #[error(
+        "the images labelled {kind} are of too few values of {column} to be held out in turn, and images of one {column} stay together: label some of others"
+    )]
+    TooFewGroups {
+        /// `drift` or `regular`.
+        kind: &'static str,
+        /// The column.
+        column: String,
+    },
     /// A class that is not there.
     #[error("there is no class {name:?}; the classes are {}", known.join(", "))]
     NoClass {
@@ -268,4 +291,18 @@ impl From<WorkError> for WorkflowError {
             error @ WorkError::Threads { .. } => Self::Images(error),
         }
     }
+}
+
+/// What still has to be labelled before there are `needed` of both kinds.
+fn missing(drift: usize, regular: usize, needed: usize) -> String {
+    let more = |kind: &str, there: usize| {
+        let missing = needed.saturating_sub(there);
+        (missing > 0).then(|| format!("{missing} more {kind}"))
+    };
+    let parts = [more("drift", drift), more("regular", regular)];
+    parts
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" and ")
 }

@@ -20,6 +20,8 @@ mod drift;
 #[cfg(feature = "torch")]
 mod embed;
 #[cfg(feature = "torch")]
+mod fine_tune;
+#[cfg(feature = "torch")]
 mod groups;
 #[cfg(feature = "torch")]
 mod lane;
@@ -69,6 +71,11 @@ pub use drift::{
 };
 #[cfg(feature = "torch")]
 pub use embed::{Body, embed, predict, write_predictions};
+#[cfg(feature = "torch")]
+pub use fine_tune::{
+    BaseRun, DriftRun, DriftRunRow, FINE_TUNE_LABELS, FineTuneCost, FineTuneEvent, FineTunePwa,
+    FineTuneRequest, best_run, drift_runs, fine_tune, fine_tune_cost, load_drift_run,
+};
 #[cfg(feature = "torch")]
 pub use groups::ImageGroups;
 #[cfg(feature = "torch")]

@@ -27,7 +27,7 @@ use super::{
 
 const STARTED: &str = "started.json";
 /// Held by the process that trains.
-const LOCK: &str = "training.lock";
+pub(super) const LOCK: &str = "training.lock";
 const FORMAT_VERSION: u32 = 1;
 
 /// The contents of `started.json`: all that a run depends on beside its plan.

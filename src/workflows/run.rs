@@ -91,6 +91,16 @@ pub(super) struct RunFile {
     pub pace: Vec<Pace>,
 }
 
+/// What a run learned to tell, as `run.json` has it under `target`: nothing there for the regular classes.
+#[derive(Deserialize)]
+pub(super) struct Target {
+    #[serde(default)]
+    pub target: Option<String>,
+}
+
+/// The target of a run that tells drift from regular images.
+pub(super) const DRIFT: &str = "drift";
+
 /// Parameter counts of every model, at `size` pixels or at the study's.
 ///
 /// # Errors
@@ -108,6 +118,10 @@ pub fn model_infos(size: Option<u32>, classes: usize) -> Result<Vec<ModelInfo>, 
 /// # Errors
 /// [`WorkflowError::NoRun`] saying what is missing.
 pub fn load_run(dir: &Path) -> Result<RunSummary, WorkflowError> {
+    if read_json::<Target>(dir, RUN)?.target.as_deref() == Some(DRIFT) {
+        let what = "its networks were fine-tuned to tell drift, and know no classes".to_owned();
+        return Err(no_run(dir, what));
+    }
     let file: RunFile = read_json(dir, RUN)?;
     let report = read_json(dir, REPORT)?;
     let plan = read_plan(dir)?;
@@ -351,6 +365,15 @@ pub(super) fn read_plan(dir: &Path) -> Result<Plan, WorkflowError> {
 
 pub(super) fn read_json<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<T, WorkflowError> {
     serde_json::from_str(&read_text(dir, name)?).map_err(|e| no_run(dir, format!("{name}: {e}")))
+}
+
+/// The lines of a log of JSON objects that are understood; none where there is no log.
+pub(super) fn read_json_lines<T: DeserializeOwned>(path: &Path) -> Vec<T> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let lines = text.lines();
+    lines
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
 }
 
 /// Whether a new run may be written to `dir`.

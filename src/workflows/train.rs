@@ -24,7 +24,7 @@ use crate::training::{
 };
 
 use super::{
-    RunSummary, WorkflowError, contents,
+    RunSummary, Unreadable, WorkflowError, contents,
     embed::{wanted, write_csv},
     lane,
     machine::machine,
@@ -109,15 +109,10 @@ pub fn train(
     let material = Material::load(snapshot, plan, parts, context)?;
     let created = jiff::Zoned::now();
     let _turn = lane::take(context)?;
-    let dir = request.out.clone().unwrap_or_else(|| {
-        let name = format!("{}-{}", created.strftime("%Y-%m-%d-%H%M%S"), plan.model);
-        // Small ones may begin within the same second.
-        let names = (2..).map(|n| format!("{name}-{n}"));
-        let mut dirs = std::iter::once(name.clone())
-            .chain(names)
-            .map(|name| snapshot.runs().join(name));
-        dirs.find(|dir| check_unused(dir).is_ok()).expect("endless")
-    });
+    let dir = match &request.out {
+        Some(dir) => dir.clone(),
+        None => unused_dir(snapshot, &created, &plan.model),
+    };
     new_run_dir(&dir)?;
     let _lock = RunLock::take(&dir)?;
     let started = Started::new(snapshot, request, &material, &created);
@@ -302,24 +297,7 @@ impl Material {
     ) -> Result<Self, WorkflowError> {
         let all = [&parts.train, &parts.validation, &parts.test];
         let everything: Vec<ImageId> = all.into_iter().flatten().map(|e| e.image).collect();
-        let (content, unreadable) = contents(snapshot, &everything, context)?;
-        let wanted = wanted(snapshot, &everything, &content);
-        let mut pixels = PixelCache::open(&snapshot.cache(), plan.size, plan.framing);
-        let mut failed = unreadable;
-        failed.extend(pixels.fill(&wanted, context)?.failed);
-        if let Some((_, first)) = failed.first()
-            && failed.len() == everything.len()
-        {
-            return Err(WorkflowError::Unreadable {
-                count: failed.len(),
-                first: first.clone(),
-            });
-        }
-        let images = wanted.into_iter();
-        let source = CachedPixels {
-            pixels,
-            images: images.map(|w| (w.id, (w.content, w.die))).collect(),
-        };
+        let (source, failed) = CachedPixels::load(snapshot, plan, &everything, context)?;
         for part in [&mut parts.train, &mut parts.validation, &mut parts.test] {
             part.retain(|example| source.find(example.image).is_some());
         }
@@ -359,13 +337,39 @@ impl Material {
 }
 
 /// Pixels from the cache by what they show.
-struct CachedPixels {
+pub(super) struct CachedPixels {
     pixels: PixelCache,
     images: HashMap<ImageId, (Digest, Option<Die>)>,
 }
 
 impl CachedPixels {
-    fn find(&self, image: ImageId) -> Option<&[u8]> {
+    /// Those of `images` as the plan sees them, decoded where they are not in the cache yet. Also the images that
+    /// cannot be read, with the sentence why.
+    pub fn load(
+        snapshot: &Snapshot,
+        plan: &Plan,
+        images: &[ImageId],
+        context: &JobContext,
+    ) -> Result<(Self, Unreadable), WorkflowError> {
+        let (content, mut failed) = contents(snapshot, images, context)?;
+        let wanted = wanted(snapshot, images, &content);
+        let mut pixels = PixelCache::open(&snapshot.cache(), plan.size, plan.framing);
+        failed.extend(pixels.fill(&wanted, context)?.failed);
+        if let Some((_, first)) = failed.first()
+            && failed.len() == images.len()
+        {
+            return Err(WorkflowError::Unreadable {
+                count: failed.len(),
+                first: first.clone(),
+            });
+        }
+        let images = wanted.into_iter();
+        let images = images.map(|w| (w.id, (w.content, w.die))).collect();
+        Ok((Self { pixels, images }, failed))
+    }
+
+    /// The pixels of an image that was asked for and can be read.
+    pub fn find(&self, image: ImageId) -> Option<&[u8]> {
         let (content, die) = self.images.get(&image)?;
         self.pixels.get(content, *die)
     }
@@ -376,6 +380,17 @@ impl PixelSource for CachedPixels {
         self.find(image)
             .expect("only images whose pixels are cached are trained on")
     }
+}
+
+/// A folder for a new run of the project, not yet there: called after the time and `what`.
+pub(super) fn unused_dir(snapshot: &Snapshot, created: &jiff::Zoned, what: &str) -> PathBuf {
+    let name = format!("{}-{what}", created.strftime("%Y-%m-%d-%H%M%S"));
+    // Small ones may begin within the same second.
+    let names = (2..).map(|n| format!("{name}-{n}"));
+    let mut dirs = std::iter::once(name.clone())
+        .chain(names)
+        .map(|name| snapshot.runs().join(name));
+    dirs.find(|dir| check_unused(dir).is_ok()).expect("endless")
 }
 
 fn append_line(path: &Path, epoch: &EpochMetrics) -> Result<(), StorageError> {

@@ -126,6 +126,7 @@ impl App {
                 }
             }
             Action::RetrainDrift => self.retrain_drift(),
+            Action::FineTuneDrift => self.start_fine_tune(),
             Action::FindDrift => self.set_queue(Strategy::FindDrift),
             Action::TeachMiss => self.teach_miss(),
             Action::PointCheapest | Action::PointF1 | Action::PointCatch => {

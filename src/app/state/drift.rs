@@ -122,6 +122,8 @@ pub struct DriftState {
     settled: Option<f32>,
     decided: Option<Arc<Decided>>,
     miss: Option<Miss>,
+    /// What the ranking goes by instead of the head, where the user has chosen so.
+    ranking: Option<HashMap<ImageId, f32>>,
 }
 
 fn labels_of(result: &DriftResult) -> usize {
@@ -144,6 +146,7 @@ impl DriftState {
                     miss: before.miss,
                     map: before.map,
                     generation: before.generation + 1,
+                    ranking: before.ranking,
                     ..Self::default()
                 };
             }
@@ -201,10 +204,32 @@ impl DriftState {
 
     /// Sorts the images anew, the most likely drift first.
     pub fn rerank(&mut self) {
-        let mut images = self.images.clone();
+        let mut images: Vec<DriftImage> = self.images.iter().map(|i| self.as_ranked(i)).collect();
         images.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.image.cmp(&b.image)));
         self.order = images.into_iter().map(|i| i.image).collect();
         self.labels_since_order = 0;
+    }
+
+    /// Ranks by these probabilities of drift, or by the head again. The histogram and the threshold stay the head's.
+    pub fn rank_by(&mut self, ranking: Option<HashMap<ImageId, f32>>) {
+        self.ranking = ranking;
+        self.rerank();
+    }
+
+    /// Whether the ranking goes by a network's probabilities instead of the head's.
+    #[must_use]
+    pub fn ranks_by_network(&self) -> bool {
+        self.ranking.is_some()
+    }
+
+    /// With the score that it is ranked by. An image that the network has no answer for comes last.
+    fn as_ranked(&self, image: &DriftImage) -> DriftImage {
+        let ranking = self.ranking.as_ref();
+        let score = ranking.map(|ranking| ranking.get(&image.image).copied().unwrap_or(0.0));
+        DriftImage {
+            score: score.unwrap_or(image.score),
+            ..*image
+        }
     }
 
     /// With the threshold that the project has settled on, if it has.
@@ -263,6 +288,12 @@ impl DriftState {
         (drift, self.labels.len() - drift)
     }
 
+    /// Whether a person said drift, as the labels are now.
+    #[must_use]
+    pub fn label(&self, image: ImageId) -> Option<bool> {
+        self.labels.get(&image).copied()
+    }
+
     /// The threshold: the user's, else the proposed one. None while a class is absent, for then no
     /// threshold means anything.
     #[must_use]
@@ -301,12 +332,12 @@ impl DriftState {
         self.generation
     }
 
-    /// Every scored image in the frozen order, the most likely drift first.
+    /// Every scored image in the frozen order, the most likely drift first, with the score it is ranked by.
     pub fn ranked(&self) -> impl Iterator<Item = DriftImage> {
         let at: HashMap<ImageId, &DriftImage> = self.images.iter().map(|i| (i.image, i)).collect();
         self.order
             .iter()
-            .filter_map(move |i| at.get(i).map(|i| **i))
+            .filter_map(move |i| at.get(i).map(|i| self.as_ranked(i)))
     }
 
     /// Images by score in [`BINS`] equal bars over `0..=1`.

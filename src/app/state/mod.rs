@@ -2,6 +2,7 @@
 
 pub mod cost;
 pub mod drift;
+pub mod fine_tune;
 pub mod map;
 pub mod plan_form;
 pub mod review;
@@ -11,6 +12,7 @@ pub mod words;
 
 pub use cost::CostState;
 pub use drift::{DriftEvent, DriftImage, DriftPhase, DriftState};
+pub use fine_tune::{Compared, FineTuneState, FineTuning, FoldPoint};
 pub use map::{MapLayout, MapState, NeighbourMap};
 pub use plan_form::PlanForm;
 pub use review::{Flip, ReviewImage, ReviewState, Truth};

@@ -4,7 +4,7 @@ use egui::{Color32, Rect, Ui};
 use jiff::Zoned;
 
 use crate::app::context::ViewContext;
-use crate::app::state::{CostState, DriftState, ReviewState, RunsState, TrainState};
+use crate::app::state::{CostState, DriftState, FineTuneState, ReviewState, RunsState, TrainState};
 use crate::app::views::drift::{DriftData, DriftView};
 use crate::app::views::panel::PanelContext;
 use crate::app::views::review::{ReviewData, ReviewView};
@@ -81,6 +81,7 @@ pub(super) fn drift(
     cx: &ViewContext<'_>,
     view: &mut DriftView,
     drift: &DriftState,
+    fine_tune: &FineTuneState,
     runs: &RunsState,
 ) {
     let known = |image: ImageId| {
@@ -90,6 +91,7 @@ pub(super) fn drift(
     };
     let data = DriftData {
         drift,
+        fine_tune,
         runs,
         known: &known,
         groups: cx.groups,

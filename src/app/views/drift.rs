@@ -2,6 +2,7 @@
 
 mod assume;
 mod crowd;
+mod fine_tune;
 mod gallery;
 mod lasso;
 mod lens;
@@ -23,7 +24,7 @@ use crate::app::command::{Action, Command};
 use crate::app::duplicates::Offer;
 use crate::app::icons::Icon;
 use crate::app::state::words::{count, thousands};
-use crate::app::state::{DriftImage, DriftPhase, DriftState, RunsState, runs};
+use crate::app::state::{DriftImage, DriftPhase, DriftState, FineTuneState, RunsState, runs};
 use crate::app::theme::semibold;
 use crate::app::widgets::histogram::{self, Kinds, histogram};
 use crate::app::widgets::parts::{self, GAP, Weight};
@@ -32,6 +33,7 @@ use crate::app::widgets::{chip, section};
 use crate::domain::{ClassId, ImageId};
 use crate::evaluation::{CvReport, Interval};
 use crate::workflows::ImageGroups;
+use fine_tune::FineTuneView;
 
 const SIDE: f32 = 252.0;
 
@@ -40,6 +42,8 @@ const SIDE: f32 = 252.0;
 pub struct DriftData<'a> {
     /// The drift model.
     pub drift: &'a DriftState,
+    /// The fine-tuned network.
+    pub fine_tune: &'a FineTuneState,
     /// All runs: any of them can give the features.
     pub runs: &'a RunsState,
     /// The labelled class of an image, where a label names one, and the answer of the run in use.
@@ -60,6 +64,7 @@ pub struct DriftView {
     gallery: Gallery,
     assume: Assume,
     map: MapView,
+    fine_tune: FineTuneView,
 }
 
 impl DriftView {
@@ -178,13 +183,18 @@ impl DriftView {
             return;
         }
         parts::place(ui, side, "side", |ui| {
-            ScrollArea::vertical().show(ui, |ui| aside(ui, cx, data, &mut self.assume));
+            let (assume, fine_tune) = (&mut self.assume, &mut self.fine_tune);
+            ScrollArea::vertical().show(ui, |ui| aside(ui, cx, data, assume, fine_tune));
         });
         parts::place(ui, main, "main", |ui| {
             ui.spacing_mut().item_spacing.y = GAP;
             if let DriftPhase::Failed(why) = &data.drift.phase {
                 let text = format!("The last refit failed, the scores are those before it. {why}");
                 parts::notice(ui, cx.palette, cx.palette.bad, &text);
+            }
+            fine_tune::strip(ui, cx, data);
+            if self.fine_tune.comparison(ui, cx, data) {
+                return;
             }
             let rects = parts::row(ui, 214.0, &[2.0, 1.15]);
             scores(ui, cx, data.drift, rects[0]);
@@ -355,6 +365,7 @@ fn toolbar(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
         parts::pill(ui, palette, "regular", &thousands(n_regular as u64));
         features(ui, cx, data);
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            fine_tune::menu(ui, cx, data);
             let why_not = cx.why_not(Action::RetrainDrift);
             let retrain = parts::button(
                 ui,
@@ -530,7 +541,13 @@ fn price(cost: f64) -> String {
     }
 }
 
-fn aside(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>, assume: &mut Assume) {
+fn aside(
+    ui: &mut Ui,
+    cx: &PanelContext<'_>,
+    data: &DriftData<'_>,
+    assume: &mut Assume,
+    fine_tune: &mut FineTuneView,
+) {
     let (palette, drift) = (cx.palette, data.drift);
     section(ui, palette, "Quality, cross-validated");
     match drift.quality() {
@@ -546,6 +563,7 @@ fn aside(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>, assume: &mut 
     ui.add_space(12.0);
     assume.ui(ui, cx, drift);
     change(ui, cx, drift);
+    fine_tune::aside(ui, cx, data, fine_tune);
     section(ui, palette, "Good to know");
     parts::notice(
         ui,

@@ -94,7 +94,9 @@ impl Gallery {
         match self.showing {
             Showing::Ranking => listed(
                 drift.ranked().collect(),
-                if drift.has_head() {
+                if drift.ranks_by_network() {
+                    "Most likely drift, by the fine-tuned network"
+                } else if drift.has_head() {
                     "Most likely drift"
                 } else {
                     "Most unlike the regular images"

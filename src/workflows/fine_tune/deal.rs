@@ -1,0 +1,286 @@
+//! Which image a network learns from, keeps its best epoch by, and is measured on.
+
+use std::collections::HashMap;
+
+use rand::{SeedableRng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
+
+use crate::domain::{ClassId, ImageId};
+use crate::project::Snapshot;
+use crate::training::{Example, Plan};
+
+use super::super::WorkflowError;
+
+/// Labels of each kind that fine-tuning takes: two to be measured on in every fold, so that one at least is learned
+/// from and one chosen by.
+pub const FINE_TUNE_LABELS: usize = 2 * FOLDS;
+
+/// Parts that the labelled images are dealt into; each is held out once.
+const FOLDS: usize = 3;
+/// One part in so many of what is not held out chooses the epoch.
+const VALIDATION_PARTS: usize = 5;
+/// Training images of each regular class that are shown as regular beside the labels, at most.
+const REFERENCE_EACH: usize = 100;
+
+/// The answers of the network.
+const REGULAR_CLASS: ClassId = ClassId(0);
+pub(super) const DRIFT_CLASS: ClassId = ClassId(1);
+
+/// What one network is given.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Fold {
+    pub train: Vec<Example>,
+    /// Both kinds alike, the rarer one repeated.
+    pub validation: Vec<Example>,
+    pub held_out: Vec<Example>,
+}
+
+/// Every image's part.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Deal {
+    pub folds: Vec<Fold>,
+    /// In which fold a labelled candidate is held out, counted from 1.
+    pub fold_of: HashMap<ImageId, usize>,
+    /// Training images of the regular classes, which every network learns from.
+    pub reference: Vec<ImageId>,
+    /// Candidates without a label: no network learns from them.
+    pub unlabelled: Vec<ImageId>,
+}
+
+/// Labelled images that stay together.
+#[derive(Clone, Debug)]
+struct Group {
+    images: Vec<Example>,
+    drift: usize,
+}
+
+/// Whether enough of `labels` are of candidates.
+pub(super) fn check_counts(
+    labels: &[(ImageId, bool)],
+    candidates: &[ImageId],
+) -> Result<(), WorkflowError> {
+    let candidates: std::collections::HashSet<&ImageId> = candidates.iter().collect();
+    let count = |kind: bool| {
+        let of_kind =
+            |(image, drift): &&(ImageId, bool)| *drift == kind && candidates.contains(image);
+        labels.iter().filter(of_kind).count()
+    };
+    let (drift, regular) = (count(true), count(false));
+    if drift.min(regular) < FINE_TUNE_LABELS {
+        return Err(WorkflowError::TooFewToFineTune {
+            drift,
+            regular,
+            needed: FINE_TUNE_LABELS,
+        });
+    }
+    Ok(())
+}
+
+/// Images of a regular class that are no candidates, a random choice of each class's: by file label or hand.
+pub(super) fn reference(snapshot: &Snapshot, candidates: &[ImageId], seed: u64) -> Vec<ImageId> {
+    let mut is_candidate = vec![false; snapshot.manifest.len()];
+    for image in candidates {
+        is_candidate[image.index()] = true;
+    }
+    let mut classes = vec![Vec::new(); snapshot.manifest.classes.regular_len()];
+    for image in snapshot.manifest.ids() {
+        if let Some(class) = snapshot.regular_class(image)
+            && !is_candidate[image.index()]
+            // An incoming image that could not be embedded is no training image.
+            && !snapshot.manifest.get(image).incoming
+        {
+            classes[class.index()].push(image);
+        }
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut chosen: Vec<ImageId> = Vec::new();
+    for mut images in classes {
+        images.shuffle(&mut rng);
+        chosen.extend(images.iter().take(REFERENCE_EACH));
+    }
+    chosen.sort_unstable();
+    chosen
+}
+
+impl Deal {
+    /// Deals the labelled ones of `candidates` by the seed of `plan`; images with one value in its column stay
+    /// together, in every respect.
+    ///
+    /// # Errors
+    /// [`WorkflowError::TooFewToFineTune`], [`WorkflowError::TooFewGroups`].
+    pub fn new(
+        snapshot: &Snapshot,
+        candidates: &[ImageId],
+        labels: &[(ImageId, bool)],
+        plan: &Plan,
+    ) -> Result<Self, WorkflowError> {
+        check_counts(labels, candidates)?;
+        let labels: HashMap<ImageId, bool> = labels.iter().copied().collect();
+        let column = plan.group_by.as_deref();
+        let groups = groups(snapshot, candidates, &labels, column);
+        let too_few = |kind| WorkflowError::TooFewGroups {
+            kind,
+            column: column.unwrap_or("file").to_owned(),
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
+        let reference = reference(snapshot, candidates, plan.seed);
+        let regular = |image: &ImageId| Example {
+            image: *image,
+            class: REGULAR_CLASS,
+        };
+        let parts = spread(groups, FOLDS, &mut rng);
+        let mut folds = Vec::new();
+        for held_out in 0..FOLDS {
+            let others: Vec<Group> = (0..FOLDS)
+                .filter(|part| *part != held_out)
+                .flat_map(|part| parts[part].iter().cloned())
+                .collect();
+            let with = |kind: fn(&Group) -> bool| others.iter().filter(|g| kind(g)).count();
+            let (drift, regular_groups) =
+                (with(|g| g.drift > 0), with(|g| g.drift < g.images.len()));
+            let wanted = VALIDATION_PARTS.min(drift).min(regular_groups).max(2);
+            let mut learned = spread(others, wanted, &mut rng);
+            // The first part with both kinds chooses, if the rest has both too.
+            let both = |groups: &[Group]| kinds(groups) == (true, true);
+            let chooses = (0..wanted)
+                .find(|part| both(&learned[*part]))
+                .ok_or_else(|| too_few("drift"))?;
+            let validation = evened(examples(&learned.swap_remove(chooses)));
+            let rest: Vec<Group> = learned.into_iter().flatten().collect();
+            for (missing, kind) in [
+                (!kinds(&rest).0 || !kinds(&parts[held_out]).0, "drift"),
+                (!kinds(&rest).1 || !kinds(&parts[held_out]).1, "regular"),
+            ] {
+                if missing {
+                    return Err(too_few(kind));
+                }
+            }
+            let mut train = examples(&rest);
+            train.extend(reference.iter().map(regular));
+            train.sort_by_key(|e| e.image);
+            folds.push(Fold {
+                train,
+                validation,
+                held_out: examples(&parts[held_out]),
+            });
+        }
+        let fold_of = folds.iter().enumerate().flat_map(|(at, fold)| {
+            let images = fold.held_out.iter();
+            images.map(move |e| (e.image, at + 1))
+        });
+        let open = |image: &&ImageId| !labels.contains_key(*image);
+        Ok(Self {
+            fold_of: fold_of.collect(),
+            unlabelled: candidates.iter().filter(open).copied().collect(),
+            folds,
+            reference,
+        })
+    }
+
+    /// Leaves out training images that are not wanted.
+    pub fn keep(&mut self, wanted: impl Fn(ImageId) -> bool) {
+        self.reference.retain(|image| wanted(*image));
+        for fold in &mut self.folds {
+            fold.train.retain(|e| wanted(e.image));
+        }
+    }
+
+    /// Labelled (drift, regular) candidates.
+    pub fn counts(&self) -> (usize, usize) {
+        let held_out = self.folds.iter().flat_map(|fold| &fold.held_out);
+        let drift = held_out.filter(|e| e.class == DRIFT_CLASS).count();
+        (drift, self.fold_of.len() - drift)
+    }
+}
+
+fn groups(
+    snapshot: &Snapshot,
+    candidates: &[ImageId],
+    labels: &HashMap<ImageId, bool>,
+    column: Option<&str>,
+) -> Vec<Group> {
+    let column = column.and_then(|name| snapshot.manifest.column(name));
+    let mut of_value: HashMap<&str, usize> = HashMap::new();
+    let mut groups: Vec<Group> = Vec::new();
+    for image in candidates {
+        let Some(drift) = labels.get(image).copied() else {
+            continue;
+        };
+        let values = &snapshot.manifest.get(*image).values;
+        let value = column.and_then(|column| values.get(column));
+        let new = groups.len();
+        let at = match value.filter(|value| !value.is_empty()) {
+            Some(value) => *of_value.entry(value).or_insert(new),
+            None => new,
+        };
+        if at == new {
+            groups.push(Group {
+                images: Vec::new(),
+                drift: 0,
+            });
+        }
+        let class = if drift { DRIFT_CLASS } else { REGULAR_CLASS };
+        groups[at].images.push(Example {
+            image: *image,
+            class,
+        });
+        groups[at].drift += usize::from(drift);
+    }
+    groups
+}
+
+/// Deals groups into parts with about as many drift images and about as many images each.
+fn spread(mut groups: Vec<Group>, parts: usize, rng: &mut ChaCha8Rng) -> Vec<Vec<Group>> {
+    groups.shuffle(rng);
+    // The largest first, so that what is left over is small.
+    groups.sort_by_key(|group| std::cmp::Reverse((group.drift, group.images.len())));
+    let mut dealt = vec![Vec::new(); parts];
+    let mut sizes = vec![(0, 0); parts];
+    for group in groups {
+        let regular = group.images.len() - group.drift;
+        let fewest = |at: &usize| {
+            let (drift, others): (usize, usize) = sizes[*at];
+            if group.drift > 0 {
+                (drift, others)
+            } else {
+                (others, drift)
+            }
+        };
+        let at = (0..parts).min_by_key(fewest).unwrap_or(0);
+        sizes[at].0 += group.drift;
+        sizes[at].1 += regular;
+        dealt[at].push(group);
+    }
+    dealt
+}
+
+/// Whether there are drift and regular images.
+fn kinds(groups: &[Group]) -> (bool, bool) {
+    (
+        groups.iter().any(|g| g.drift > 0),
+        groups.iter().any(|g| g.drift < g.images.len()),
+    )
+}
+
+/// With the rarer kind repeated until there is as much of it as of the other: the epoch is chosen by a loss that
+/// weighs both alike, as batches do. Else the best network would be one that calls nothing drift.
+fn evened(mut examples: Vec<Example>) -> Vec<Example> {
+    let (drift, regular): (Vec<Example>, Vec<Example>) =
+        examples.iter().partition(|e| e.class == DRIFT_CLASS);
+    let missing = drift.len().abs_diff(regular.len());
+    let rarer = if drift.len() < regular.len() {
+        drift
+    } else {
+        regular
+    };
+    examples.extend(rarer.iter().cycle().take(missing));
+    examples.sort_by_key(|e| e.image);
+    examples
+}
+
+/// In the order of the data set.
+fn examples(groups: &[Group]) -> Vec<Example> {
+    let mut examples: Vec<Example> = groups.iter().flat_map(|g| g.images.clone()).collect();
+    examples.sort_by_key(|e| e.image);
+    examples
+}
