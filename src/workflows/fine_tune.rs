@@ -250,7 +250,8 @@ pub fn fine_tune_cost(
     deal::check_counts(&labels, &candidates)?;
     let base = base_run(snapshot, request.run.as_deref())?;
     let plan = plan(&base.run, request)?;
-    let deal = Deal::new(snapshot, &candidates, &labels, &plan)?;
+    let reference = deal::reference(snapshot, &base.run.plan, &candidates, plan.seed)?;
+    let deal = Deal::new(snapshot, &candidates, &labels, reference, &plan)?;
     let machine = machine();
     let mut book = PaceBook::default();
     book.add(Source::Run, paces(snapshot, &machine));
@@ -304,15 +305,15 @@ pub fn fine_tune(
         set_threads(threads);
     }
     let mut images = session.images.clone();
-    images.extend(deal::reference(snapshot, &images, plan.seed));
+    let reference = deal::reference(snapshot, &base.run.plan, &images, plan.seed)?;
+    images.extend(&reference);
     let (pixels, unreadable) = CachedPixels::load(snapshot, &plan, &images, context)?;
-    images.retain(|image| pixels.find(*image).is_some());
     let readable = |ids: &[ImageId]| -> Vec<ImageId> {
         let there = |id: &&ImageId| pixels.find(**id).is_some();
         ids.iter().filter(there).copied().collect()
     };
-    let mut deal = Deal::new(snapshot, &readable(&session.images), &labels, &plan)?;
-    deal.keep(|image| pixels.find(image).is_some());
+    let (images, reference) = (readable(&session.images), readable(&reference));
+    let deal = Deal::new(snapshot, &images, &labels, reference, &plan)?;
     context.report(0, 0, "waiting for its turn");
     let _turn = lane::take(context)?;
     emit(FineTuneEvent::Started {

@@ -9,7 +9,7 @@ use crate::domain::{ClassId, ImageId};
 use crate::project::Snapshot;
 use crate::training::{Example, Plan};
 
-use super::super::WorkflowError;
+use super::super::{WorkflowError, train::Parts};
 
 /// Labels of each kind that fine-tuning takes: two to be measured on in every fold, so that one at least is learned
 /// from and one chosen by.
@@ -76,8 +76,22 @@ pub(super) fn check_counts(
     Ok(())
 }
 
-/// Images of a regular class that are no candidates, a random choice of each class's: by file label or hand.
-pub(super) fn reference(snapshot: &Snapshot, candidates: &[ImageId], seed: u64) -> Vec<ImageId> {
+/// Images of a regular class that are no candidates, a random choice of each class's. None that the run of the plan
+/// `base` has learned from: its network knows those by heart, and would soon take whatever it does not for drift.
+///
+/// # Errors
+/// As a training by `base`, where its images cannot be split any more.
+pub(super) fn reference(
+    snapshot: &Snapshot,
+    base: &Plan,
+    candidates: &[ImageId],
+    seed: u64,
+) -> Result<Vec<ImageId>, WorkflowError> {
+    let parts = Parts::of(snapshot, base)?;
+    let mut learned = vec![false; snapshot.manifest.len()];
+    for example in &parts.train {
+        learned[example.image.index()] = true;
+    }
     let mut is_candidate = vec![false; snapshot.manifest.len()];
     for image in candidates {
         is_candidate[image.index()] = true;
@@ -86,6 +100,7 @@ pub(super) fn reference(snapshot: &Snapshot, candidates: &[ImageId], seed: u64) 
     for image in snapshot.manifest.ids() {
         if let Some(class) = snapshot.regular_class(image)
             && !is_candidate[image.index()]
+            && !learned[image.index()]
             // An incoming image that could not be embedded is no training image.
             && !snapshot.manifest.get(image).incoming
         {
@@ -99,7 +114,7 @@ pub(super) fn reference(snapshot: &Snapshot, candidates: &[ImageId], seed: u64) 
         chosen.extend(images.iter().take(REFERENCE_EACH));
     }
     chosen.sort_unstable();
-    chosen
+    Ok(chosen)
 }
 
 impl Deal {
@@ -112,6 +127,7 @@ impl Deal {
         snapshot: &Snapshot,
         candidates: &[ImageId],
         labels: &[(ImageId, bool)],
+        reference: Vec<ImageId>,
         plan: &Plan,
     ) -> Result<Self, WorkflowError> {
         check_counts(labels, candidates)?;
@@ -123,7 +139,6 @@ impl Deal {
             column: column.unwrap_or("file").to_owned(),
         };
         let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
-        let reference = reference(snapshot, candidates, plan.seed);
         let regular = |image: &ImageId| Example {
             image: *image,
             class: REGULAR_CLASS,
@@ -175,14 +190,6 @@ impl Deal {
             folds,
             reference,
         })
-    }
-
-    /// Leaves out training images that are not wanted.
-    pub fn keep(&mut self, wanted: impl Fn(ImageId) -> bool) {
-        self.reference.retain(|image| wanted(*image));
-        for fold in &mut self.folds {
-            fold.train.retain(|e| wanted(e.image));
-        }
     }
 
     /// Labelled (drift, regular) candidates.

@@ -96,7 +96,7 @@ fn tuned(snapshot: &Snapshot, seed: u64) -> Result<DriftRun, WorkflowError> {
     let source = DriftSource::of(snapshot, &run.dir)?;
     let session = prepare_drift(snapshot, &source, &context)?;
     let request = FineTuneRequest {
-        epochs: Some(8),
+        epochs: Some(20),
         seed,
         threads: Some(1),
         ..FineTuneRequest::default()
@@ -216,15 +216,22 @@ fn nobody_learns_from_what_is_not_labelled_or_is_measured_on() {
     let taught = labelled(&snapshot, 40);
     let incoming = candidates(&taught);
     let labels = drift_labels(&taught);
+    let base = find_run(&taught, None).expect("the run");
+    let parts = crate::workflows::train::Parts::of(&taught, &base.plan).expect("a split");
+    let learned = ids(&parts.train);
     for group_by in [None, Some("lot".to_owned())] {
         let plan = Plan {
             group_by: group_by.clone(),
             ..Plan::default()
         };
-        let deal = Deal::new(&taught, &incoming, &labels, &plan).expect("enough");
+        let reference = deal::reference(&taught, &base.plan, &incoming, 1).expect("a split");
+        let deal =
+            Deal::new(&taught, &incoming, &labels, reference.clone(), &plan).expect("enough");
         let known: HashSet<ImageId> = labels.iter().map(|(image, _)| *image).collect();
         assert_eq!(deal.unlabelled.len(), 20);
-        assert_eq!(deal.reference.len(), TRAINING);
+        // What the run has learned from is known by heart.
+        assert!(!reference.is_empty());
+        assert!(reference.iter().all(|image| !learned.contains(image)));
         let mut measured = HashSet::new();
         for fold in &deal.folds {
             let [train, validation, held_out] =
@@ -258,7 +265,7 @@ fn nobody_learns_from_what_is_not_labelled_or_is_measured_on() {
             }
         }
         assert_eq!(measured, known);
-        let again = Deal::new(&taught, &incoming, &labels, &plan).expect("enough");
+        let again = Deal::new(&taught, &incoming, &labels, reference, &plan).expect("enough");
         assert_eq!(again, deal);
     }
 }
