@@ -5,8 +5,9 @@ use approx::assert_abs_diff_eq;
 use driftscope::domain::ClassId;
 use driftscope::drift::{
     Calibration, EmbeddingView, Energy, LinearClassifier, LocalShape, Mahalanobis, MaxSoftmax,
-    NearestNeighbours, Padim, PadimOptions, PatchCore, PatchCoreOptions, PatchPool, PoolContrast,
-    PoolDensity, RelativeMahalanobis, Scorer, Spade, Vim, k_center, organisers_batch_min_max,
+    NearestNeighbours, Padim, PadimOptions, PatchCore, PatchCoreOptions, PatchPool, PixelSpade,
+    PixelSpadeScore, PoolContrast, PoolDensity, RelativeMahalanobis, Scorer, Spade, Vim, k_center,
+    organisers_batch_min_max,
 };
 use driftscope::imaging::{Gates, Gray};
 use serde::Deserialize;
@@ -24,6 +25,7 @@ struct Golden {
     pool: PoolCase,
     gates: GatesCase,
     spade: SpadeCase,
+    pixel_spade: PixelSpadeCase,
 }
 
 #[derive(Deserialize)]
@@ -36,6 +38,18 @@ struct SpadeCase {
     maps: Vec<f64>,
     means: Vec<f64>,
     /// A thirtieth of 16 places is one.
+    spots: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct PixelSpadeCase {
+    side: usize,
+    k: usize,
+    pictures: Vec<u8>,
+    queries: Vec<u8>,
+    maps: Vec<u8>,
+    means: Vec<f64>,
+    areas: Vec<f64>,
     spots: Vec<f64>,
 }
 
@@ -141,6 +155,8 @@ struct GatesCase {
     width: u32,
     pixels: Vec<u8>,
     mean: f64,
+    deviation: f64,
+    percentiles: [u8; 9],
     saturated: f64,
     black: f64,
     sharpness: f64,
@@ -220,6 +236,24 @@ fn virtual_logit_matching() {
     let classifier = LinearClassifier::new(&case.weights, &case.bias, case.dim).expect("fits");
     let fitted = Vim::fit(view(&case.x, case.dim), classifier, case.principal, 1).expect("a rest");
     assert_scores(&fitted, &case.queries, &case.scores, 1e-5);
+}
+
+#[test]
+fn pixel_spade() {
+    let case = golden().pixel_spade;
+    let size = case.side * case.side;
+    let pictures = case.pictures.chunks_exact(size).map(<[u8]>::to_vec);
+    let fitted = PixelSpade::fit(case.side, case.k, pictures).expect("enough of them");
+    let (mut maps, mut scores) = (Vec::new(), Vec::new());
+    for query in case.queries.chunks_exact(size) {
+        maps.extend(fitted.map(query, None).expect("fits"));
+        scores.push(fitted.score(query, None).expect("fits"));
+    }
+    assert_eq!(maps, case.maps);
+    let of = |value: fn(&PixelSpadeScore) -> f64| scores.iter().map(value).collect::<Vec<_>>();
+    assert_all_close(&of(|s| s.mean), &case.means, 1e-12);
+    assert_all_close(&of(|s| s.area), &case.areas, 1e-12);
+    assert_all_close(&of(|s| s.spot), &case.spots, 1e-12);
 }
 
 #[test]
@@ -335,7 +369,20 @@ fn gates_of_a_picture() {
         height,
         pixels: case.pixels,
     });
-    let ours = [ours.mean, ours.saturated, ours.black, ours.sharpness];
-    let theirs = [case.mean, case.saturated, case.black, case.sharpness];
+    assert_eq!(ours.percentiles, case.percentiles);
+    let ours = [
+        ours.mean,
+        ours.deviation,
+        ours.saturated,
+        ours.black,
+        ours.sharpness,
+    ];
+    let theirs = [
+        case.mean,
+        case.deviation,
+        case.saturated,
+        case.black,
+        case.sharpness,
+    ];
     assert_all_close(&ours, &theirs, 1e-12);
 }

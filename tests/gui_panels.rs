@@ -24,7 +24,7 @@ use driftscope::evaluation::{
     Aim, ConfusionMatrix, CvPlan, GateCosts, Gated, PairedReport, Report, cross_validate,
     operating_point,
 };
-use driftscope::project::DriftChoice;
+use driftscope::project::{DriftChoice, DriftNetwork};
 use driftscope::training::{
     Balance, Disk, EpochMetrics, Pace, PaceBook, PhaseStart, Plan, Progress, Setting, Source,
     SplitCounts, TrainEvent, ValidationPrediction, estimate, preset,
@@ -74,6 +74,7 @@ struct World {
     drift: DriftState,
     groups: ImageGroups,
     fine_tune: FineTuneState,
+    network: Option<DriftNetwork>,
     inspected: Option<ImageId>,
     labelled: Vec<usize>,
     train_view: TrainView,
@@ -110,6 +111,7 @@ impl World {
             drift: DriftState::default(),
             groups: ImageGroups::default(),
             fine_tune: FineTuneState::default(),
+            network: None,
             inspected: None,
             labelled: vec![1235, 71, 270, 104, 6472, 126],
             classes,
@@ -166,6 +168,7 @@ impl World {
                     known: &known,
                     groups: &self.groups,
                     offer: None,
+                    network: self.network.as_ref(),
                 };
                 self.drift_view.ui(ui, &cx, &data);
             }
@@ -1203,7 +1206,8 @@ fn the_map_says_which_layout_it_shows_and_how_far_the_other_is() {
 
 #[test]
 fn maps_of_few_equal_or_no_images_are_survived() {
-    let maps: [(&[u32], Result<Vec<[f32; 2]>, String>); 5] = [
+    type Map = Result<Vec<[f32; 2]>, String>;
+    let maps: [(&[u32], Map); 5] = [
         (&[3], Ok(vec![[1.0, 2.0]])),
         (&[3, 4, 5], Ok(vec![[1.0, 1.0]; 3])),
         (&[], Ok(vec![[1.0, 1.0], [2.0, 2.0]])),
@@ -1369,6 +1373,42 @@ fn the_ranking_tells_near_duplicates() {
     let harness = harness(world, Which::Drift);
     let told = harness.query_all_by_label_contains("2 near-duplicates, ");
     assert_eq!(told.count(), 3);
+}
+
+#[test]
+fn the_network_that_looks_for_drift_is_named_and_chosen() {
+    let mut world = World::new();
+    runs(&mut world);
+    teach(&mut world, &[60]);
+    let mut harness = harness(world, Which::Drift);
+    let press = |harness: &mut Harness<'_, World>, what: &str| {
+        harness.get_by_label("Features").click();
+        harness.run();
+        harness.get_by_label_contains(what).click();
+        harness.run();
+        sent(harness)
+    };
+    let asked = press(&mut harness, "Pretrained weights…");
+    assert!(
+        matches!(asked.as_slice(), [Command::Act(Action::PickDriftWeights)]),
+        "{asked:?}"
+    );
+    harness.state_mut().network = Some(DriftNetwork {
+        model: "inception_v3".to_owned(),
+        weights: "weights/ours.safetensors".to_owned(),
+    });
+    harness.run();
+    harness.get_by_label("Features").click();
+    harness.run();
+    harness.get_by_label_contains("inception_v3 · ours.safetensors");
+    harness.key_press(egui::Key::Escape);
+    harness.run();
+    sent(&harness);
+    let asked = press(&mut harness, "the run's own network");
+    assert!(
+        matches!(asked.as_slice(), [Command::LookWithRun]),
+        "{asked:?}"
+    );
 }
 
 #[test]

@@ -323,6 +323,8 @@ actions! {
     RetrainDrift "retrain-drift" "Retrain the drift model" Model Everywhere [ctrl(Key::R)] Refresh;
     /// The study's way: a network of its own, as a job of minutes.
     FineTuneDrift "fine-tune-drift" "Fine-tune a network for drift (minutes)" Model Everywhere [] Train;
+    /// A network that was not trained on these classes mostly sees more.
+    PickDriftWeights "drift-weights" "Look for drift with pretrained weights…" Model Everywhere [];
     /// Labels a queue that finds drift, dealt anew after each label.
     FindDrift "find-drift" "Label a queue that finds drift" Model Everywhere [ctrl(Key::D)] Label;
     /// Labelled drift and learned at once; then it and its neighbours are looked at.
@@ -556,6 +558,13 @@ impl Action {
                     "A fine-tuning runs; wait for its end, or stop it.",
                 )
             }
+            Self::PickDriftWeights => {
+                open()?;
+                need(
+                    now.model,
+                    "The drift model needs a trained network: train one, or pick a run in Review.",
+                )
+            }
             Self::ExportSubmission => {
                 open()?;
                 need(
@@ -620,6 +629,8 @@ pub enum Pick {
     ExportLabels,
     /// Where the submission goes.
     ExportSubmission,
+    /// Pretrained weights to look for drift with.
+    DriftWeights,
 }
 
 /// Something to be done: what a user invoked, or what a view asks for with all it takes.
@@ -701,6 +712,8 @@ pub enum Command {
     UnmoveThreshold,
     /// The project decides by this from now on.
     Choose(DriftChoice),
+    /// Look for drift with the run's own network again.
+    LookWithRun,
     /// Forget the miss that was followed.
     Unfollow,
     /// Reckon what fine-tuning a network for drift will take.

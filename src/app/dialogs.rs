@@ -47,6 +47,10 @@ pub fn ask(
             let dialog = dialog.set_title("Export labels");
             Box::pin(dialog.set_file_name("labels.csv").save_file())
         }
+        Pick::DriftWeights => {
+            let dialog = dialog.set_title("Pretrained weights to look for drift with");
+            Box::pin(dialog.add_filter("Weights", &["safetensors"]).pick_file())
+        }
         Pick::ExportSubmission => {
             let dialog = dialog.set_title("Export the submission");
             Box::pin(dialog.set_file_name("submission.csv").save_file())

@@ -234,7 +234,7 @@ impl Desk {
                 .labels
                 .history(&self.manifest.get(image).key)
                 .map(|events| Answer::History(image, events)),
-            Order::Choose(choice) => Ok(match self.project.choose(choice) {
+            Order::Choose(choice) => Ok(match self.project.choose(choice.clone()) {
                 Ok(()) => self.done(Did::Chosen, &[]),
                 Err(error) => Answer::Failed(error.to_string()),
             }),

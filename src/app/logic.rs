@@ -411,6 +411,7 @@ impl App {
                 }
             }
             Command::Choose(choice) => self.choose(choice),
+            Command::LookWithRun => self.look_with(None),
             Command::SetThreshold(_)
             | Command::ProposedThreshold
             | Command::UnmoveThreshold

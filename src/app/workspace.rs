@@ -24,7 +24,7 @@ use crate::domain::{ImageId, Label, Prediction};
 use crate::imaging::{Facts, Kind, Loader, Request, ScanSummary};
 use crate::jobs::StopReason;
 use crate::labels::Current;
-use crate::project::Snapshot;
+use crate::project::{DriftNetwork, Snapshot};
 use crate::queue::Reason;
 use crate::training::TrainEvent;
 use crate::workflows::{
@@ -143,6 +143,8 @@ pub struct Workspace {
     pub neighbours_job: Slot<(), (ImageId, Vec<(ImageId, f32)>)>,
     /// Writes the submission.
     pub submit_job: Slot<(), SubmitSummary>,
+    /// Finds out which network a file of weights is for.
+    pub weights_job: Slot<(), DriftNetwork>,
 }
 
 impl Workspace {
@@ -210,6 +212,7 @@ impl Workspace {
             drift_runs_job: Slot::default(),
             neighbours_job: Slot::default(),
             submit_job: Slot::default(),
+            weights_job: Slot::default(),
             session,
         }
     }
@@ -267,6 +270,7 @@ impl Workspace {
             self.drift_job.status(),
             self.predict_job.status(),
             self.submit_job.status(),
+            self.weights_job.status(),
             self.map_job.status(),
             self.review_job.status(),
             self.scan.status(),
@@ -290,6 +294,7 @@ impl Workspace {
         self.predict_job.cancel(id);
         self.drift_job.cancel(id);
         self.submit_job.cancel(id);
+        self.weights_job.cancel(id);
         self.map_job.cancel(id);
     }
 
@@ -303,6 +308,7 @@ impl Workspace {
         self.predict_job.stop(closing);
         self.drift_job.stop(closing);
         self.submit_job.stop(closing);
+        self.weights_job.stop(closing);
         self.map_job.stop(closing);
         self.labeller.close();
     }

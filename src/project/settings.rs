@@ -51,7 +51,7 @@ pub struct Settings {
 }
 
 /// One choice about how drift is decided; none goes back to what is reckoned.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum DriftChoice {
     /// Probability from which an image is drift, `0..=1`.
     Threshold(Option<f64>),
@@ -59,6 +59,8 @@ pub enum DriftChoice {
     Rate(Option<f64>),
     /// What a look by a person costs, 0 or more.
     LookCost(Option<f64>),
+    /// The pretrained network that looks for drift instead of the run.
+    Network(Option<DriftNetwork>),
 }
 
 /// A network by name and file.
@@ -185,6 +187,7 @@ impl Settings {
             DriftChoice::Threshold(threshold) => settings.drift_threshold = threshold,
             DriftChoice::Rate(rate) => settings.drift_rate = rate,
             DriftChoice::LookCost(cost) => settings.look_cost = cost,
+            DriftChoice::Network(network) => settings.drift_network = network,
         }
         settings.check().map(|()| settings)
     }

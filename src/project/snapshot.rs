@@ -37,6 +37,7 @@ impl Snapshot {
             DriftChoice::Threshold(threshold) => self.drift_threshold = threshold,
             DriftChoice::Rate(rate) => self.drift_rate = rate,
             DriftChoice::LookCost(cost) => self.look_cost = cost,
+            DriftChoice::Network(network) => self.drift_network = network,
         }
     }
 

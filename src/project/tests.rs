@@ -282,6 +282,20 @@ fn choices_that_make_no_sense_change_nothing() {
         (snapshot.drift_threshold, snapshot.look()),
         (Some(0.4), 2.5)
     );
+    let network = DriftNetwork {
+        model: "inception_v3".into(),
+        weights: "ours.safetensors".into(),
+    };
+    project
+        .choose(DriftChoice::Network(Some(network.clone())))
+        .unwrap();
+    assert!(
+        fs::read_to_string(&file)
+            .unwrap()
+            .contains("ours.safetensors")
+    );
+    assert_eq!(project.snapshot().drift_network, Some(network));
+    project.choose(DriftChoice::Network(None)).unwrap();
     project.choose(DriftChoice::LookCost(None)).unwrap();
     assert_eq!(project.snapshot().look(), 0.1, "a hundredth of the dearest");
     drop(project);

@@ -267,6 +267,17 @@ pub enum WorkflowError {
         /// The file.
         file: PathBuf,
     },
+    /// A weights file that fits no network.
+    #[cfg(feature = "torch")]
+    #[error(
+        "{file} holds the weights of none of {known}; `driftscope weights check FILE --model NAME` says what does not fit"
+    )]
+    NoNetwork {
+        /// The file.
+        file: PathBuf,
+        /// The networks tried.
+        known: String,
+    },
     /// The system names no folder for the user's data.
     #[cfg(feature = "torch")]
     #[error("this system names no folder for data of yours; set HOME, or give weights as a file")]

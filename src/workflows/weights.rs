@@ -13,6 +13,7 @@ use crate::models::{
     published::{PUBLISHED, Published},
     weights::{self, LoadReport},
 };
+use crate::project::DriftNetwork;
 use crate::storage::download::{DownloadError, DownloadRequest, WAITS, download};
 use crate::training::Plan;
 
@@ -228,6 +229,32 @@ fn check_file(file: &Path, model: &str) -> Result<WeightsCheck, WorkflowError> {
     })
 }
 
+/// The network that a file of pretrained weights is for: the one it is called after, else the first of the published
+/// ones that takes it.
+///
+/// # Errors
+/// [`WorkflowError::NoNetwork`] where none takes it; else as [`check_weights`].
+pub fn find_network(file: &Path) -> Result<DriftNetwork, WorkflowError> {
+    let network = |model: &str| DriftNetwork {
+        model: model.to_owned(),
+        weights: file.display().to_string(),
+    };
+    match check_weights(file, None) {
+        Ok(check) => return Ok(network(check.model)),
+        Err(WorkflowError::WhichModel { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    for published in &PUBLISHED {
+        if check_file(file, published.model).is_ok() {
+            return Ok(network(published.model));
+        }
+    }
+    Err(WorkflowError::NoNetwork {
+        file: file.to_owned(),
+        known: PUBLISHED.map(|p| p.model).join(", "),
+    })
+}
+
 /// `plan`, where its weights are a name of fetched ones, with their file instead; and where they are
 /// fetched ones in any way, with the scale of pixels they expect, unless plan or file say one.
 ///
@@ -335,4 +362,34 @@ fn weights_folder() -> Result<PathBuf, WorkflowError> {
     let dirs = directories::ProjectDirs::from("", "", "driftscope");
     let dirs = dirs.ok_or(WorkflowError::NoDataFolder)?;
     Ok(dirs.data_dir().join("weights"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_network_of_a_file_is_told_by_its_tensors() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("of_a_colleague.safetensors");
+        let side = ModelSpec::find("efficientnet_v2_s")
+            .expect("known")
+            .study_px;
+        let model = Model::new("efficientnet_v2_s", side, 4, 1, Device::Cpu).expect("built");
+        model.save(&file).expect("written");
+        let network = find_network(&file).expect("found");
+        assert_eq!(network.model, "efficientnet_v2_s");
+        assert_eq!(Path::new(&network.weights), file);
+
+        let side = ModelSpec::find("cnn01").expect("known").study_px;
+        let model = Model::new("cnn01", side, 4, 1, Device::Cpu).expect("built");
+        model.save(&file).expect("written");
+        let refused = find_network(&file)
+            .expect_err("no pretrained network")
+            .to_string();
+        assert!(
+            refused.contains("none of inception_v3, efficientnet_v2_s, vit_s14"),
+            "{refused}"
+        );
+    }
 }

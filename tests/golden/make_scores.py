@@ -10,7 +10,7 @@ import pathlib
 import numpy as np
 import scipy
 import sklearn
-from scipy.ndimage import laplace
+from scipy.ndimage import correlate, laplace
 from scipy.spatial.distance import cdist, mahalanobis
 from scipy.special import logsumexp, softmax
 from scipy.stats import median_abs_deviation
@@ -242,6 +242,8 @@ def gates_case():
         "width": 5,
         "pixels": picture.astype(int).ravel().tolist(),
         "mean": float(picture.mean()),
+        "deviation": float(picture.std()),
+        "percentiles": np.percentile(picture, [1, 5, 10, 25, 50, 75, 90, 95, 99], method="inverted_cdf").astype(int).tolist(),
         "saturated": float((picture == 255).mean()),
         "black": float((picture == 0).mean()),
         "sharpness": float(laplace(picture, mode="mirror").var()),
@@ -279,6 +281,51 @@ def spade_case():
     }
 
 
+def pixel_spade_case():
+    """Smallest difference of each pixel to the same place, and 2 pixels beside it, of the k pictures whose blocks of 6 x 6
+    are most alike, all averaged over 3 x 3 before but for the outermost pixels."""
+    side, k, reach, block, window = 20, 3, 2, 6, 5
+    pictures = rng.integers(0, 256, size=(6, side, side))
+    queries = rng.integers(0, 256, size=(2, side, side))
+
+    def smooth(x):
+        y = x.copy()
+        y[1:-1, 1:-1] = ((correlate(x, np.ones((3, 3), int)) + 4) // 9)[1:-1, 1:-1]
+        return y
+
+    def blocks(x):
+        n = side // block
+        return x[: n * block, : n * block].reshape(n, block, n, block).sum((1, 3)) // block**2
+
+    pictures_smooth = [smooth(x) for x in pictures]
+    maps, means, areas, spots = [], [], [], []
+    for query in map(smooth, queries):
+        far = [((blocks(query) - blocks(x)) ** 2).sum() for x in pictures_smooth]
+        least = np.full((side, side), 255)
+        for at in np.argsort(far, kind="stable")[:k]:
+            for y, x in np.ndindex(side, side):
+                around = pictures_smooth[at][max(y % 2, y - reach) : y + reach + 1 : 2, max(x % 2, x - reach) : x + reach + 1 : 2]
+                least[y, x] = min(least[y, x], np.abs(around - query[y, x]).min())
+        inner = least[reach:-reach, reach:-reach]
+        sums = np.lib.stride_tricks.sliding_window_view(inner, (window, window)).sum((2, 3)).ravel()
+        odd = np.sort(sums)[::-1][: -(-len(sums) // 100)]
+        maps.append(least)
+        means.append(inner.mean())
+        areas.append(odd.mean() / window**2)
+        spots.append(odd[0] / window**2)
+    return {
+        "side": side,
+        "k": k,
+        "pictures": pictures.ravel().tolist(),
+        "queries": queries.ravel().tolist(),
+        "maps": np.ravel(maps).tolist(),
+        "means": flat(means),
+        "areas": flat(areas),
+        "spots": flat(spots),
+    }
+
+
+
 golden = {
     "versions": {"numpy": np.__version__, "scipy": scipy.__version__, "scikit-learn": sklearn.__version__},
     # As many images as usual; more values than images; a class with one image.
@@ -296,6 +343,7 @@ golden = {
     "pool": pool_case(),
     "gates": gates_case(),
     "spade": spade_case(),
+    "pixel_spade": pixel_spade_case(),
 }
 
 path = pathlib.Path(__file__).with_name("scores.json")

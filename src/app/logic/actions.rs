@@ -127,6 +127,7 @@ impl App {
             }
             Action::RetrainDrift => self.retrain_drift(),
             Action::FineTuneDrift => self.start_fine_tune(),
+            Action::PickDriftWeights => self.ask(Pick::DriftWeights),
             Action::FindDrift => self.set_queue(Strategy::FindDrift),
             Action::TeachMiss => self.teach_miss(),
             Action::PointCheapest | Action::PointF1 | Action::PointCatch => {
@@ -187,6 +188,7 @@ impl App {
                     .unwrap_or_default(),
             },
             Pick::ExportSubmission => return self.submit(path),
+            Pick::DriftWeights => return self.try_drift_weights(path),
         };
         if let Some(w) = &mut self.workspace
             && w.labeller.send(order).is_none()

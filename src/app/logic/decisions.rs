@@ -1,11 +1,17 @@
 //! How drift is decided: what the project is to remember, and a miss that is taught at once.
 
+use std::path::PathBuf;
+
 use super::super::App;
+use super::super::background::{End, Slot};
 use super::super::command::View;
 use super::super::labeller::Order;
+use super::super::toasts::Level;
 use crate::domain::Label;
+use crate::jobs::StopReason;
 use crate::labels::Source;
-use crate::project::DriftChoice;
+use crate::project::{DriftChoice, DriftNetwork};
+use crate::workflows;
 
 impl App {
     /// Decides by `choice` from now on. The project remembers it, unless it may only be looked at.
@@ -13,16 +19,55 @@ impl App {
         let Some(w) = &mut self.workspace else {
             return;
         };
-        w.session.snapshot.choose(choice);
+        w.session.snapshot.choose(choice.clone());
+        // A threshold is compared with scores as they are, and another network has yet to look; costs are reckoned anew.
+        let refits = matches!(choice, DriftChoice::Rate(_) | DriftChoice::LookCost(_));
         let sent =
             w.session.read_only.is_some() || w.labeller.send(Order::Choose(choice)).is_some();
         if !sent {
             self.lost_labeller();
         }
-        // A threshold is compared with scores as they are; costs are reckoned anew.
-        if !matches!(choice, DriftChoice::Threshold(_)) {
+        if refits {
             self.refit(false);
         }
+    }
+
+    /// Finds out in the background which network a file of pretrained weights is for; that looks for drift then.
+    pub(super) fn try_drift_weights(&mut self, file: PathBuf) {
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        let outcome = w.weights_job.start(
+            &mut self.numbers,
+            "reading the weights",
+            true,
+            &self.wake,
+            move |_, _| workflows::find_network(&file),
+        );
+        self.started(outcome);
+    }
+
+    pub(super) fn drain_drift_weights(&mut self) {
+        let end = self
+            .workspace
+            .as_mut()
+            .and_then(|w| w.weights_job.try_end());
+        match end {
+            Some(End::Done(network)) => self.look_with(Some(network)),
+            Some(End::Failed(sentence)) => self.toasts.add(Level::Error, sentence),
+            Some(End::Cancelled) | None => {}
+        }
+    }
+
+    /// Looks for drift with a pretrained network from now on, or with the run's own: its features are other ones.
+    pub(super) fn look_with(&mut self, network: Option<DriftNetwork>) {
+        self.choose(DriftChoice::Network(network));
+        if let Some(w) = &mut self.workspace {
+            w.drift_job.stop(StopReason::Cancelled);
+            w.drift_job = Slot::default();
+            w.forget_drift();
+        }
+        self.retrain_drift();
     }
 
     pub(super) fn keep_threshold(&mut self) {

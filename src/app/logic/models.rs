@@ -45,10 +45,11 @@ impl App {
         self.drain_runs();
         self.drain_predictions();
         self.drain_drift();
+        self.drain_drift_weights();
     }
 
     /// Shows a sentence when a job could not be started.
-    fn started(&mut self, outcome: Result<(), String>) {
+    pub(super) fn started(&mut self, outcome: Result<(), String>) {
         if let Err(sentence) = outcome {
             self.toasts.add(Level::Error, sentence);
         }

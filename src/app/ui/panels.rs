@@ -96,6 +96,7 @@ pub(super) fn drift(
         known: &known,
         groups: cx.groups,
         offer: cx.offer,
+        network: cx.session.snapshot.drift_network.as_ref(),
     };
     with(cx, |panel| view.ui(ui, panel, &data));
 }

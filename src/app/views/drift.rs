@@ -32,6 +32,7 @@ use crate::app::widgets::thumb_grid::{Tile, Touch, thumb_grid};
 use crate::app::widgets::{chip, section};
 use crate::domain::{ClassId, ImageId};
 use crate::evaluation::{CvReport, Interval};
+use crate::project::DriftNetwork;
 use crate::workflows::ImageGroups;
 use fine_tune::FineTuneView;
 
@@ -52,6 +53,8 @@ pub struct DriftData<'a> {
     pub groups: &'a ImageGroups,
     /// What one key can do for them.
     pub offer: Option<&'a Offer>,
+    /// The pretrained network that looks for drift instead of the run, if the project has one.
+    pub network: Option<&'a DriftNetwork>,
 }
 
 /// The Drift view.
@@ -411,12 +414,36 @@ fn features(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
             .find(dir)
             .map(|r| format!("{} · {}", r.plan.model, runs::settings(&r.plan)))
     };
-    let now = data.drift.run.as_deref().and_then(name);
+    let file = |network: &DriftNetwork| {
+        let path = Path::new(&network.weights);
+        let file = path.file_name().unwrap_or(path.as_os_str());
+        format!("{} · {}", network.model, file.to_string_lossy())
+    };
+    let of_run = data.drift.run.as_deref().and_then(name);
+    let now = match data.network {
+        Some(network) => Some(format!("{}, pretrained", network.model)),
+        None => of_run.clone(),
+    };
     let response = ComboBox::from_id_salt("features")
         .width(230.0)
         .truncate()
         .selected_text(now.map_or("choose features".to_owned(), |n| format!("features {n}")))
         .show_ui(ui, |ui| {
+            ui.label("Looks for drift");
+            if let Some(network) = data.network {
+                drop(ui.selectable_label(true, file(network)));
+                let text = "the run's own network";
+                if ui.selectable_label(false, text).clicked() {
+                    cx.send(Command::LookWithRun);
+                }
+            } else {
+                drop(ui.selectable_label(true, "the run's own network"));
+            }
+            if ui.button("Pretrained weights…").clicked() {
+                cx.send(Action::PickDriftWeights);
+            }
+            ui.separator();
+            ui.label("Answers with a class");
             for run in data.runs.all() {
                 let on = data.drift.run.as_deref() == Some(run.dir.as_path());
                 let text = name(&run.dir).unwrap_or_default();
