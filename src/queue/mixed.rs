@@ -11,6 +11,10 @@ use super::control::{control_order, due};
 
 /// Every this many-th image is shown before: about 3 %.
 const REPEAT_EVERY: usize = 33;
+/// Probability from which the head is sure, and labelled drift images from which it is believed. Settled on the made
+/// set that docs/BENCHMARKS.md tells of.
+const SURE: f64 = 0.9;
+const SURE_FROM: usize = 10;
 
 /// What is known of the images, one entry of each slice per image. A value that is no number keeps its image
 /// out of the part of the queue that needs it.
@@ -165,7 +169,8 @@ pub enum QueueError {
 /// image comes twice, and of a group of near-duplicates only one comes at a time; once one is labelled the
 /// others wait until nothing else is left, but for the control sample, which must not choose. A tenth is a [control sample](super::control_sample), a thirtieth was labelled before,
 /// the rest are dealt out in fixed shares among the parts that have something to show: before there is a
-/// head, mostly what is anomalous or new, then mostly what the head and its neighbours point to. `seed`
+/// head, mostly what is anomalous or new, then mostly what the head and its neighbours point to. What the head is
+/// sure is drift waits until nothing else is left, once ten drift images are labelled. `seed`
 /// draws the random images; it must stay the same while a set is labelled, or else the control sample
 /// starts anew.
 ///
@@ -186,7 +191,12 @@ pub fn mixed(
     for image in (0..images).filter(|image| shown[*image]) {
         groups.mark(image, &mut redundant);
     }
-    let mut parts = known.parts(count, &redundant);
+    let sure = known.sure();
+    let mut waits: Vec<bool> = redundant.clone();
+    for image in &sure {
+        waits[*image] = true;
+    }
+    let mut parts = known.parts(count, &waits);
     // As if the images labelled so far had been dealt out too: a queue that is built anew after every label
     // would else show its largest part only.
     let mut turns = Turns::new(&parts);
@@ -212,7 +222,12 @@ pub fn mixed(
         let next = match missing {
             Some(image) => Some((*image, Reason::Control)),
             None => turns
-                .next_shown(&mut parts, &redundant)
+                .next_shown(&mut parts, &waits)
+                .or_else(|| {
+                    let image = *sure.iter().find(|image| !redundant[**image])?;
+                    let probability = known.heads.first()?[image];
+                    Some((image, Reason::LikelyDrift { probability }))
+                })
                 // Nothing else is known of the rest.
                 .or_else(|| {
                     let other = control.iter().find(|image| !redundant[**image]);
@@ -223,6 +238,7 @@ pub fn mixed(
         let Some((image, reason)) = next else { break };
         groups.mark(image, &mut shown);
         groups.mark(image, &mut redundant);
+        groups.mark(image, &mut waits);
         fresh += 1;
         items.push((image, reason));
     }
@@ -301,6 +317,19 @@ impl Turns {
 }
 
 impl Known<'_> {
+    /// The images without a label that the head is sure are drift, the surest first: to say so by hand teaches it
+    /// least. None while few are labelled, for then it is easily sure and wrong.
+    fn sure(&self) -> Vec<usize> {
+        let drift = self.labels.iter().filter(|label| **label == Some(true));
+        let Some(head) = self.heads.first().filter(|_| drift.count() >= SURE_FROM) else {
+            return Vec::new();
+        };
+        let unlabelled = (0..self.labels.len()).filter(|image| self.labels[*image].is_none());
+        let mut sure: Vec<usize> = unlabelled.filter(|image| head[*image] >= SURE).collect();
+        sure.sort_by(|a, b| head[*b].total_cmp(&head[*a]).then(a.cmp(b)));
+        sure
+    }
+
     fn check(&self) -> Result<(), QueueError> {
         let images = self.labels.len();
         let lengths = |what, slices: &[&[f64]]| {
@@ -608,6 +637,51 @@ mod tests {
         let items = deal(&labels);
         assert_eq!(count(&items, |r| !r.is_blind()), 1);
         assert_eq!(of_group(&items).len(), 1);
+    }
+
+    #[test]
+    fn what_the_head_is_sure_of_waits_once_ten_drift_images_are_labelled() {
+        // Images 40 to 59 are sure, the others from 0.00 to 0.39.
+        let p: Vec<f64> = (0..60)
+            .map(|i| {
+                if i < 40 {
+                    f64::from(i) / 100.0
+                } else {
+                    0.9 + f64::from(i - 40) / 1000.0
+                }
+            })
+            .collect();
+        let deal = |drift: usize| {
+            let mut labels = vec![None; 60];
+            labels[0] = Some(false);
+            labels[1..=drift].fill(Some(true));
+            let known = Known {
+                labels: &labels,
+                heads: &[&p],
+                ..NOTHING
+            };
+            let items = mixed(&known, 200, 1).expect("as many values as images");
+            let chosen =
+                |(_, reason): &(usize, Reason)| *reason != Reason::Control && !reason.is_blind();
+            items.into_iter().filter(chosen).collect::<Vec<_>>()
+        };
+        let few = deal(SURE_FROM - 1);
+        assert!(few[..3].iter().any(|(image, _)| *image == 59), "{few:?}");
+        let enough = deal(SURE_FROM);
+        let first = enough.iter().position(|(image, _)| *image >= 40);
+        let first = first.expect("they come at last");
+        assert!(
+            enough[first..].iter().all(|(image, _)| *image >= 40),
+            "{enough:?}"
+        );
+        assert!(matches!(enough[first].1, Reason::LikelyDrift { .. }));
+        assert!(
+            enough[first..].is_sorted_by(|a, b| a.0 > b.0),
+            "the surest first"
+        );
+        // Those of the control sample stay in it.
+        let images: BTreeSet<usize> = enough.iter().map(|(image, _)| *image).collect();
+        assert_eq!(images.len(), enough.len());
     }
 
     #[test]
