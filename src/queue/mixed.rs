@@ -167,12 +167,13 @@ pub enum QueueError {
 
 /// The next `count` images to label, each with the reason, in order; fewer where no more are unlabelled. No
 /// image comes twice, and of a group of near-duplicates only one comes at a time; once one is labelled the
-/// others wait until nothing else is left, but for the control sample, which must not choose. A tenth is a [control sample](super::control_sample), a thirtieth was labelled before,
-/// the rest are dealt out in fixed shares among the parts that have something to show: before there is a
-/// head, mostly what is anomalous or new, then mostly what the head and its neighbours point to. What the head is
-/// sure is drift waits until nothing else is left, once ten drift images are labelled. `seed`
-/// draws the random images; it must stay the same while a set is labelled, or else the control sample
-/// starts anew.
+/// others wait until nothing else is left, but for the control sample, which must not choose.
+///
+/// A tenth is a [control sample](super::control_sample), a thirtieth was labelled before, the rest are dealt out in
+/// fixed shares among the parts that have something to show: before there is a head, mostly what is anomalous or
+/// new, then mostly what the head and its neighbours point to. What the head is sure is drift waits until nothing
+/// else is left, once ten drift images are labelled. `seed` draws the random images; it must stay the same while a
+/// set is labelled, or else the control sample starts anew.
 ///
 /// # Errors
 /// [`QueueError`].

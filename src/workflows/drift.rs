@@ -384,8 +384,8 @@ impl DriftSession {
     }
 
     /// Fits the head on `labels` (true for drift) and ranks all candidates; images that are none are
-    /// passed over. `repeats` of 5-fold cross-validation measure it, near-duplicates held out together. Before both kinds are labelled, the
-    /// ranking is by distance and says so.
+    /// passed over. `repeats` of 5-fold cross-validation measure it, near-duplicates held out together. Before
+    /// both kinds are labelled, the ranking is by distance and says so.
     #[must_use]
     pub fn refit(&self, labels: &[(ImageId, bool)], repeats: usize) -> DriftResult {
         let started = Instant::now();
