@@ -198,6 +198,19 @@ fn train_predict_evaluate_and_label_round_trip() {
             .contains("at least 2"),
         "{ranked}"
     );
+
+    // Images that have gone, or turned to rubbish, since they were looked at are left out, and it is said.
+    let gone = find(folder.path(), "dots_3.png").unwrap();
+    fs::remove_file(&gone).unwrap();
+    let rubbish = find(folder.path(), "plain_4.png").unwrap();
+    fs::write(&rubbish, "no picture").unwrap();
+    let output = driftscope(&["drift", "rank", data, "--run", text(&run)]).unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let words = "1 of 59 images cannot be read and are left out of the ranking";
+    assert!(
+        said.contains(words) && said.contains("plain_4.png"),
+        "{said}"
+    );
 }
 
 #[test]

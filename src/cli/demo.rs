@@ -52,7 +52,7 @@ pub fn demo(args: &DemoArgs, output: &Output) -> Result<()> {
     }
 
     step(4, "Look for drift before anybody labelled any");
-    say_quality(&refit(&project.snapshot(), &run.dir)?, output);
+    say_quality(&refit(&project.snapshot(), &run.dir, output)?, output);
 
     step(5, "Label incoming images from a prepared CSV");
     let imported = workflows::import_labels(&mut project, &prepared)?;
@@ -64,7 +64,7 @@ pub fn demo(args: &DemoArgs, output: &Output) -> Result<()> {
 
     step(6, "Retrain drift");
     let snapshot = project.snapshot();
-    let result = refit(&snapshot, &run.dir)?;
+    let result = refit(&snapshot, &run.dir, output)?;
     say_quality(&result, output);
 
     step(7, "Write the submission");

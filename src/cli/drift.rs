@@ -129,7 +129,7 @@ fn rank(args: &RankArgs, must_fit: bool, output: &Output) -> Result<()> {
     choose_network(&mut project, &args.network, output)?;
     let snapshot = project.snapshot();
     let run = workflows::find_run(&snapshot, args.run.as_deref())?;
-    let result = refit(&snapshot, &run.dir)?;
+    let result = refit(&snapshot, &run.dir, output)?;
     if must_fit && let Some(problem) = &result.head_problem {
         anyhow::bail!("{problem}");
     }
@@ -148,7 +148,7 @@ fn groups(args: &GroupsArgs, output: &Output) -> Result<()> {
     choose_network(&mut project, &args.network, output)?;
     let snapshot = project.snapshot();
     let run = workflows::find_run(&snapshot, args.run.as_deref())?;
-    let session = prepare(&snapshot, &run.dir)?;
+    let session = prepare(&snapshot, &run.dir, output)?;
     let groups = session.groups.all();
     output.say(&format!(
         "{} of near-duplicates, {} of {} images, by {}",
@@ -198,15 +198,19 @@ pub fn choose_network(project: &mut Project, args: &NetworkArgs, output: &Output
 }
 
 /// Embeds, then fits on the hand labels of the project.
-pub fn refit(snapshot: &Snapshot, run: &std::path::Path) -> Result<DriftResult> {
-    let session = prepare(snapshot, run)?;
+pub fn refit(snapshot: &Snapshot, run: &Path, output: &Output) -> Result<DriftResult> {
+    let session = prepare(snapshot, run, output)?;
     Ok(session.refit(&workflows::drift_labels(snapshot), CV_REPEATS))
 }
 
-fn prepare(snapshot: &Snapshot, run: &Path) -> Result<DriftSession> {
+fn prepare(snapshot: &Snapshot, run: &Path, output: &Output) -> Result<DriftSession> {
     let bar = Bar::new();
     let source = DriftSource::of(snapshot, run)?;
-    Ok(workflows::prepare_drift(snapshot, &source, &bar.context)?)
+    let session = workflows::prepare_drift(snapshot, &source, &bar.context)?;
+    if let Some(text) = session.left_out() {
+        output.warn(&text);
+    }
+    Ok(session)
 }
 
 /// Quality with intervals, or why there is none.

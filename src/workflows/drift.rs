@@ -208,10 +208,7 @@ pub fn prepare_drift(
         .collect();
     Ok(DriftSession {
         source: name,
-        failed: failed
-            .into_iter()
-            .filter(|(id, _)| snapshot.manifest.get(*id).incoming)
-            .collect(),
+        failed,
         groups: Arc::new(ImageGroups::new(&candidates, &duplicates)),
         duplicates,
         images: candidates,
@@ -371,6 +368,16 @@ impl<'a> Seen<'a> {
 }
 
 impl DriftSession {
+    /// A sentence on the candidates that cannot be read and are left out, if there are any.
+    #[must_use]
+    pub fn left_out(&self) -> Option<String> {
+        let (_, why) = self.failed.first()?;
+        let (n, all) = (self.failed.len(), self.failed.len() + self.images.len());
+        Some(format!(
+            "{n} of {all} images cannot be read and are left out of the ranking, the first because {why}"
+        ))
+    }
+
     /// The network's class probabilities of a candidate.
     #[must_use]
     pub fn prediction(&self, image: ImageId) -> Option<&Prediction> {

@@ -494,6 +494,9 @@ impl App {
         };
         match w.drift_job.try_end() {
             Some(End::Done(session)) => {
+                if let Some(text) = session.left_out() {
+                    self.toasts.add(Level::Warning, sentence(&text));
+                }
                 w.groups = Arc::clone(&session.groups);
                 let places = session
                     .principal_map()
