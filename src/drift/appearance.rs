@@ -56,15 +56,16 @@ impl Appearance {
         let own = |row: usize| row.is_multiple_of(every).then_some(row / every);
         let mut found = fitted.scores_of(pictures, images, own)?;
         for (name, values) in &found {
+            let calibration = Calibration::unless_constant(values.clone())?;
             fitted
                 .scores
-                .extend(calibration(values.clone())?.map(|calibration| (*name, calibration)));
+                .extend(calibration.map(|calibration| (*name, calibration)));
         }
         found.retain(|(name, _)| fitted.calibration(name).is_some());
         let rows = numbers(pictures, images)?;
         for number in 0..rows.first().map_or(0, Vec::len) {
             let values = rows.iter().map(|row| row[number]).collect();
-            fitted.numbers.push(calibration(values)?);
+            fitted.numbers.push(Calibration::unless_constant(values)?);
         }
         let features = fitted.features(&rows);
         let seen = Seen {
@@ -157,15 +158,6 @@ fn numbers(pictures: &dyn PictureSource, images: usize) -> Result<Vec<Vec<f64>>,
         }
     }
     Ok(rows)
-}
-
-/// None where all values are the same.
-fn calibration(values: Vec<f64>) -> Result<Option<Calibration>, DriftError> {
-    match Calibration::new(values) {
-        Ok(calibration) => Ok(Some(calibration)),
-        Err(DriftError::ConstantScore { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

@@ -58,6 +58,18 @@ impl Calibration {
         })
     }
 
+    /// As [`new`](Self::new), but none where all scores are the same: such a score says nothing and is left out.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), but for [`DriftError::ConstantScore`].
+    pub fn unless_constant(regular: Vec<f64>) -> Result<Option<Self>, DriftError> {
+        match Self::new(regular) {
+            Ok(calibration) => Ok(Some(calibration)),
+            Err(DriftError::ConstantScore { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Number of regular images behind it.
     #[must_use]
     pub fn images(&self) -> usize {

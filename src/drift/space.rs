@@ -492,12 +492,9 @@ impl Places {
         };
         let own = |row: usize| row.is_multiple_of(every).then_some(row / every);
         let scores = scores_of(&spade, local, images, own)?;
-        let calibration =
-            |of: fn(&SpadeScore) -> f64| match Calibration::new(scores.iter().map(of).collect()) {
-                Ok(calibration) => Ok(Some(calibration)),
-                Err(DriftError::ConstantScore { .. }) => Ok(None),
-                Err(error) => Err(error),
-            };
+        let calibration = |of: fn(&SpadeScore) -> f64| {
+            Calibration::unless_constant(scores.iter().map(of).collect())
+        };
         let (Some(mean), Some(spot)) = (calibration(|s| s.mean)?, calibration(|s| s.spot)?) else {
             return Ok(None);
         };
@@ -622,10 +619,9 @@ fn calibrated<S: Scorer>(
         scorer.score_all(EmbeddingView::new(&rows.gather(held_out), rows.dim())?)
     })?;
     let all: Vec<usize> = (0..rows.len()).collect();
-    match Calibration::new(held_out.clone()) {
-        Ok(calibration) => Ok((Some((fit(&all)?, calibration)), Some(held_out))),
-        Err(DriftError::ConstantScore { .. }) => Ok((None, None)),
-        Err(error) => Err(error),
+    match Calibration::unless_constant(held_out.clone())? {
+        Some(calibration) => Ok((Some((fit(&all)?, calibration)), Some(held_out))),
+        None => Ok((None, None)),
     }
 }
 

@@ -176,8 +176,20 @@ pub fn prepare_drift(
         .collect();
     let regular_ids: Vec<ImageId> = regular.iter().map(|e| e.image).collect();
     let classes: Vec<ClassId> = regular.iter().map(|e| e.class).collect();
-    let regular_part = Seen::new(&regular_ids, &found, &seen_as, memory.as_ref(), &pictures);
-    let pool_part = Seen::new(&candidates, &found, &seen_as, memory.as_ref(), &pictures);
+    let regular_part = Seen::new(
+        &regular_ids,
+        &found,
+        &seen_as,
+        memory.as_ref(),
+        pictures.as_ref(),
+    );
+    let pool_part = Seen::new(
+        &candidates,
+        &found,
+        &seen_as,
+        memory.as_ref(),
+        pictures.as_ref(),
+    );
     let Fitted { space, train, pool } =
         DriftSpace::fit(regular_part.images()?, &classes, Some(pool_part.images()?))?;
     let pool = pool.expect("a pool was given");
@@ -240,7 +252,8 @@ pub(super) struct Looked {
     pub found: HashMap<ImageId, Vec<f32>>,
     pub seen_as: HashMap<ImageId, Digest>,
     pub memory: Option<LocalMemory>,
-    pub pictures: Pictures,
+    /// None where some cannot be had any more.
+    pub pictures: Option<Pictures>,
 }
 
 /// Runs the network that drift is looked for with over `candidates` and regular images (cached).
@@ -267,8 +280,12 @@ pub(super) fn look_for_drift(
         found.extend(rows.into_iter().map(|(id, row)| (id, row.embedding)));
     })?;
     let size = eyes.embedder.size();
+    let seen: Vec<ImageId> = wanted
+        .into_iter()
+        .filter(|id| seen_as.contains_key(id))
+        .collect();
     Ok(Looked {
-        pictures: Pictures::open(snapshot, &wanted, size, eyes.framing, context)?,
+        pictures: Pictures::open(snapshot, &seen, size, eyes.framing, context)?,
         name: eyes.name,
         regular,
         found,
@@ -338,10 +355,10 @@ impl<'a> Seen<'a> {
         found: &HashMap<ImageId, Vec<f32>>,
         seen_as: &HashMap<ImageId, Digest>,
         memory: Option<&'a LocalMemory>,
-        pictures: &'a Pictures,
+        pictures: Option<&'a Pictures>,
     ) -> Self {
         Self {
-            pictures: pictures.of(images, seen_as),
+            pictures: pictures.and_then(|pictures| pictures.of(images, seen_as)),
             embeddings: images
                 .iter()
                 .flat_map(|id| found[id].iter().copied())

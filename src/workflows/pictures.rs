@@ -22,22 +22,23 @@ pub(super) struct Pictures {
 }
 
 impl Pictures {
-    /// Those of `images` at `size` pixels; made anew where the cache has lost them. One that cannot be read any
-    /// more is missing.
+    /// Those of `images`, which the network has seen, at `size` pixels; made anew where the cache has lost them. None
+    /// where one of them cannot be read any more: images are compared by the same numbers, or not by them at all.
     pub fn open(
         snapshot: &Snapshot,
         images: &[ImageId],
         size: u32,
         framing: Framing,
         context: &JobContext,
-    ) -> Result<Self, WorkflowError> {
-        let (content, _) = contents(snapshot, images, context)?;
+    ) -> Result<Option<Self>, WorkflowError> {
+        let (content, gone) = contents(snapshot, images, context)?;
         let mut cache = PixelCache::open(&snapshot.cache(), size, framing);
-        cache.fill(&wanted(snapshot, images, &content), context)?;
-        Ok(Self {
+        let filled = cache.fill(&wanted(snapshot, images, &content), context)?;
+        let all = gone.is_empty() && filled.failed.is_empty();
+        Ok(all.then(|| Self {
             cache,
             part: ((size + SIDE / 2) / SIDE).max(1) as usize,
-        })
+        }))
     }
 
     /// Those seen as `seen_as`; none where one of them is missing.

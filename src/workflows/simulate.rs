@@ -155,8 +155,13 @@ pub fn simulate(
         embeddings.extend(rows.into_iter().map(|(id, row)| (id, row.embedding)));
     })?;
     let size = eyes.embedder.size();
+    let seen: Vec<ImageId> = all
+        .iter()
+        .copied()
+        .filter(|id| seen_as.contains_key(id))
+        .collect();
     let world = World {
-        pictures: Pictures::open(snapshot, &all, size, eyes.framing, context)?,
+        pictures: Pictures::open(snapshot, &seen, size, eyes.framing, context)?,
         memory: eyes.embedder.into_local_memory(),
         embeddings,
         seen_as,
@@ -200,7 +205,7 @@ fn find_class(snapshot: &Snapshot, name: &str) -> Result<ClassId, WorkflowError>
 /// All images with their labels, and how the network sees them.
 struct World {
     memory: Option<LocalMemory>,
-    pictures: Pictures,
+    pictures: Option<Pictures>,
     embeddings: HashMap<ImageId, Vec<f32>>,
     seen_as: HashMap<ImageId, Digest>,
     labelled: Vec<(ImageId, ClassId)>,
@@ -300,7 +305,7 @@ impl World {
                 &self.embeddings,
                 &self.seen_as,
                 memory,
-                &self.pictures,
+                self.pictures.as_ref(),
             )
         });
         let Fitted {
