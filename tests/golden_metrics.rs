@@ -1,10 +1,11 @@
-//! The metrics agree with scikit-learn and SciPy: `tests/golden/make_metrics.py` wrote the numbers.
+//! The metrics agree with scikit-learn and SciPy: `tests/golden/make_metrics.py` wrote the numbers, and
+//! `make_operating.py` those of the operating points.
 
 use approx::assert_abs_diff_eq;
 use driftscope::domain::{ClassId, CostMatrix};
 use driftscope::evaluation::{
-    BinaryScores, ConfusionMatrix, Report, Temperature, brier_score, expected_calibration_error,
-    log_loss, wilson_interval,
+    Aim, BinaryScores, ConfusionMatrix, GateCosts, Gated, Interval, Report, Temperature,
+    brier_score, expected_calibration_error, log_loss, operating_point, wilson_interval,
 };
 use serde::Deserialize;
 
@@ -73,6 +74,34 @@ struct Wilson {
     successes: u64,
     trials: u64,
     interval: [f64; 2],
+}
+
+#[derive(Deserialize)]
+struct Operating {
+    cases: Vec<Gate>,
+}
+
+/// Labelled images, the answers of a network to them, and the operating points on their scores.
+#[derive(Deserialize)]
+struct Gate {
+    rate: f64,
+    actual: Vec<u8>,
+    network: Vec<u8>,
+    scores: Vec<f64>,
+    points: Vec<Point>,
+}
+
+#[derive(Deserialize)]
+struct Point {
+    aim: String,
+    threshold: f64,
+    caught: u64,
+    false_alarms: u64,
+    f1: f64,
+    /// The value and its interval.
+    recall: [f64; 3],
+    precision: [f64; 3],
+    cost: f64,
 }
 
 fn golden() -> Golden {
@@ -192,5 +221,53 @@ fn the_wilson_interval_is_scipys() {
             &wilson_interval(case.successes, case.trials),
             &case.interval,
         );
+    }
+}
+
+#[test]
+fn the_operating_points_are_where_scikit_learn_finds_them() {
+    let golden: Operating = serde_json::from_str(include_str!("golden/operating.json"))
+        .expect("written by make_operating.py");
+    let cost = CostMatrix::challenge();
+    let drift = ClassId::from(cost.len() - 1);
+    for case in golden.cases {
+        let answers = case.actual.iter().zip(&case.network);
+        let images: Vec<Gated> = (answers.zip(&case.scores))
+            .map(|((actual, answer), score)| {
+                let (actual, answer) = (ClassId(*actual), ClassId(*answer));
+                let is_drift = actual == drift;
+                Gated {
+                    score: *score,
+                    drift: is_drift,
+                    costs: Some(GateCosts::new(&cost, is_drift, Some(actual), answer)),
+                }
+            })
+            .collect();
+        for point in case.points {
+            let aim = match point.aim.as_str() {
+                "cheapest" => Aim::Cheapest,
+                "f1" => Aim::F1,
+                "catch" => Aim::Catch,
+                other => panic!("{other} is no aim"),
+            };
+            let ours = operating_point(&images, aim, case.rate).expect("both kinds");
+            let figures = ours.figures;
+            assert_eq!(
+                (figures.caught, figures.false_alarms),
+                (point.caught, point.false_alarms),
+                "{} of {} images",
+                point.aim,
+                images.len()
+            );
+            assert_all_close(
+                &[ours.threshold, figures.f1.mean],
+                &[point.threshold, point.f1],
+            );
+            let with_ends = |i: Interval| [i.mean, i.lo, i.hi];
+            assert_all_close(&with_ends(figures.recall), &point.recall);
+            assert_all_close(&with_ends(figures.precision), &point.precision);
+            let paid = figures.cost.expect("costs").mean;
+            assert_abs_diff_eq!(paid, point.cost, epsilon = 1e-9 * point.cost);
+        }
     }
 }
