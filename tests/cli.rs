@@ -101,6 +101,10 @@ fn bad_usage_exits_with_2() {
         &["sample"],
         &["train", ".", "--balance", "smote"],
         &["train", ".", "--measure"],
+        &["submit", ".", "--out", "x.csv", "--drift-rate", "0"],
+        &["submit", ".", "--out", "x.csv", "--drift-rate", "1"],
+        &["submit", ".", "--out", "x.csv", "--drift-rate", "nan"],
+        &["submit", ".", "--out", "x.csv", "--drift-rate", "6%"],
     ] {
         driftscope(args).assert().failure().code(2);
     }
@@ -284,6 +288,35 @@ fn the_loop_on_a_made_data_set_ends_in_a_submission_and_repeats_by_seed() {
     assert_eq!(submitted["rows"], 40);
     let rows = fs::read_to_string(out).unwrap();
     assert!(rows.starts_with(",filename,window,lib,Label\n0,"), "{rows}");
+    // How frequent drift is taken to be is a guess until somebody says it.
+    assert_eq!(submitted["drift_rate"], 0.1);
+    let again = folder.path().join("again.csv");
+    let answered = |rate: &str| -> (Value, String) {
+        let args = [
+            "submit",
+            text(&a),
+            "--run",
+            text(&run),
+            "--out",
+            text(&again),
+        ];
+        let mut command = driftscope(&[&args[..], &["--drift-rate", rate, "--json"]].concat());
+        let output = command.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        (serde_json::from_slice(&output.stdout).unwrap(), said)
+    };
+    let (rare, said) = answered("0.0001");
+    assert!(
+        said.contains("if 0.0 % of the incoming images are drift, as is said"),
+        "{said}"
+    );
+    let (common, said) = answered("0.6");
+    assert!(said.contains("if 60.0 % of"), "{said}");
+    assert_eq!(common["drift_rate"], 0.6);
+    let drift = |submission: &Value| submission["counts"]["Drift"].as_u64().unwrap();
+    assert!(drift(&rare) < drift(&common), "{rare} {common}");
+    let info = fs::read_to_string(a.join(".driftscope/project.toml")).unwrap();
+    assert!(!info.contains("drift_rate"), "for this submission only");
     // What needs a person stands beside it; the submission names a class for every image all the same.
     let review = submitted["review"].as_str().unwrap();
     let listed = fs::read_to_string(review).unwrap();
@@ -460,4 +493,90 @@ fn damaged_images_are_named_and_the_rest_goes_on() {
     ]);
     let warnings = report["warnings"].to_string();
     assert!(warnings.contains("3 images were left out"), "{warnings}");
+}
+
+#[test]
+fn a_network_is_fine_tuned_for_drift_and_held_against_the_head() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = folder.path().join("project");
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/sample");
+    let data = [text(&sample), "--project", text(&project)];
+    let fine_tune = [&["drift", "fine-tune"], &data[..]].concat();
+    let none = complaint(&fine_tune);
+    assert!(none.contains("there are 0 and 0"), "{none}");
+    let quick = ["--epochs", "1", "--threads", "1", "--seed", "3"];
+    json(&[&["train"], &data[..], &["--size", "32"], &quick].concat());
+    let truth = sample.join("truth.csv");
+    json(&[&["label", "import"], &data[..], &["--from", text(&truth)]].concat());
+
+    let cost = json(&[&fine_tune[..], &["--dry-run"], &quick].concat());
+    assert_eq!(
+        (&cost["n_drift"], &cost["n_regular"]),
+        (&12.into(), &32.into())
+    );
+    assert!(cost["at_most_s"].as_f64().unwrap() > 0.0, "{cost}");
+    let runs = || fs::read_dir(project.join("runs")).unwrap().count();
+    assert_eq!(runs(), 1, "nothing is trained yet");
+
+    let found = json(&[&fine_tune[..], &quick].concat());
+    assert_eq!(
+        (&found["n_drift"], &found["n_regular"]),
+        (&12.into(), &32.into())
+    );
+    assert_eq!(found["folds"], cost["folds"]);
+    assert!(found["base"].is_string(), "{found}");
+    for judge in ["head", "network"] {
+        let ap = &found[judge]["average_precision"];
+        let [lo, mean, hi] = ["lo", "mean", "hi"].map(|key| ap[key].as_f64().unwrap());
+        assert!(
+            0.0 <= lo && lo <= mean && mean <= hi && hi <= 1.0,
+            "{found}"
+        );
+        let pwa = found[judge]["pwa"].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&pwa), "{found}");
+    }
+    let gain = found["gain"]["average_precision"]["mean"].as_f64().unwrap();
+    let ap = |judge: &str| found[judge]["average_precision"]["mean"].as_f64().unwrap();
+    assert!(
+        (gain - (ap("network") - ap("head"))).abs() < 1e-9,
+        "{found}"
+    );
+    assert!(Path::new(found["run"].as_str().unwrap()).is_dir());
+    assert_eq!(runs(), 2);
+    // By the same seed the same network.
+    let again = json(&[&fine_tune[..], &quick].concat());
+    assert_eq!(again["network"], found["network"]);
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_the_printing_and_not_the_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = folder.path().join("made");
+    let closed = |args: &[&str]| {
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_driftscope"))
+            .args(args)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Before the program has come so far as to print.
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{args:?}: {said}");
+        assert!(!said.contains("panicked"), "{args:?}: {said}");
+    };
+    closed(&[
+        "sample",
+        "--out",
+        text(&made),
+        "--train",
+        "12",
+        "--test",
+        "4",
+    ]);
+    assert!(made.join("truth.csv").is_file());
+    closed(&["info", text(&made)]);
+    closed(&["info", text(&made), "--json"]);
+    closed(&["models"]);
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use driftscope::app::App;
 use driftscope::app::command::{Action, Command, View};
 use driftscope::domain::{ClassId, ImageId, Label};
+use driftscope::evaluation::Aim;
 use driftscope::training::Plan;
 use egui::{Key, Modifiers};
 use egui_kittest::Harness;
@@ -482,6 +483,110 @@ fn a_miss_is_one_key_and_a_kept_threshold_is_in_the_project() {
     let kept = format!("drift_threshold = {}", f64::from(threshold));
     assert!(settings.contains(&kept), "{settings}");
     assert!(!window.app().drift().unwrap().is_moved());
+}
+
+#[test]
+fn a_cost_matrix_counts_once_it_is_one_and_everything_reckons_with_it() {
+    let mut window = Window::new();
+    let plan = Plan {
+        size: 32,
+        epochs: 2,
+        ..Plan::default()
+    };
+    let train = Command::StartTraining(Box::new(plan));
+    window.app().commands().send(train);
+    window.until("the run", |app| app.runs().unwrap().all().len() == 1);
+    window.settle();
+    window.press_with_no_wait(Modifiers::COMMAND, Key::D);
+    window.until("a queue", |app| !app.walk().unwrap().images().is_empty());
+    window.settle();
+    window.press(Key::M);
+    for key in [Key::Num1, Key::Num1, Key::Num0, Key::Num0] {
+        window.press(key);
+    }
+    window.press_with(Modifiers::COMMAND, Key::Num5);
+    let costs = |window: &Window| window.app().session().unwrap().snapshot.cost.clone();
+    let expected = |window: &Window| {
+        let point = window.app().drift().unwrap().point(Aim::Cheapest);
+        let figures = point.unwrap().unwrap().figures;
+        figures.cost.unwrap().mean
+    };
+    let pwa = |window: &Window| {
+        let review = window.app().review().unwrap();
+        review.report().unwrap().unwrap().pwa
+    };
+    let project = window.folder.path().join("set/.driftscope/project.toml");
+    let written = |path: &Path| std::fs::read_to_string(path).unwrap();
+    let (usual, before, judged) = (costs(&window), expected(&window), pwa(&window));
+    let labels = window.app().session().unwrap().labelled_by_hand();
+
+    window.click("Cost of each mistake…");
+    let type_in = |window: &mut Window, cell: &str, text: &str| {
+        window.harness.get_by_label(cell).focus();
+        window.settle();
+        window.press_with(Modifiers::COMMAND, Key::A);
+        window.harness.get_by_label(cell).type_text(text);
+        window.settle();
+    };
+    let cell = format!("Drift answered {}", CLASSES[0]);
+    for (text, words) in [
+        (
+            "-7",
+            "row 4, column 1 of the cost matrix is -7; a cost is zero or more.",
+        ),
+        ("dear", "is \"dear\"; a cost is a number, zero or more."),
+        (" ", "row 4, column 1 of the cost matrix is empty"),
+    ] {
+        type_in(&mut window, &cell, text);
+        assert!(window.shows(words), "{text}");
+        window.click("Use these costs");
+        assert_eq!(costs(&window), usual);
+        assert!(!written(&project).contains("cost = "));
+    }
+    for class in CLASSES {
+        type_in(&mut window, &format!("Drift answered {class}"), "5000");
+    }
+    assert!(window.shows("Not in use yet."));
+    assert_eq!(costs(&window), usual, "only once it is said");
+    window.click("Use these costs");
+    assert_eq!(costs(&window).max(), 5000.0);
+    assert!(window.shows("These costs are in use."));
+    assert!(
+        written(&project).contains("5000.0"),
+        "{}",
+        written(&project)
+    );
+    let after = expected(&window);
+    assert!((after - before).abs() > 1e-9, "{before} {after}");
+    assert!((pwa(&window) - judged).abs() > 1e-9 || judged == 1.0);
+
+    // Digits are numbers here, not labels.
+    window.press(Key::Num1);
+    assert_eq!(window.app().session().unwrap().labelled_by_hand(), labels);
+    // Esc leaves the cell first.
+    window.harness.get_by_label(&cell).focus();
+    window.settle();
+    window.press(Key::Escape);
+    assert!(window.shows("Use these costs"));
+
+    // What was there before comes back, and needs no entry in the project then.
+    window.click("Reset to the usual costs");
+    assert_eq!(costs(&window).max(), 5000.0);
+    window.click("Use these costs");
+    assert_eq!((costs(&window), expected(&window)), (usual.clone(), before));
+    assert!(!written(&project).contains("5000"));
+    window.click("Back to those before");
+    window.click("Use these costs");
+    window.press(Key::Escape);
+    assert!(!window.shows("Use these costs"));
+
+    // They are those of the project from now on.
+    window.press_with(Modifiers::COMMAND, Key::W);
+    let path = window.folder.path().join("set");
+    window.app().commands().send(Command::Open(path.into()));
+    window.until("opened again", |app| app.session().is_some());
+    window.settle();
+    assert_eq!(costs(&window).max(), 5000.0);
 }
 
 #[test]

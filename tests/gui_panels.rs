@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use driftscope::app::command::{Action, Availability, Command, CommandSender, ReviewCommand};
+use driftscope::app::keymap::{Keymap, Keys};
 use driftscope::app::state::{
     CostState, DriftEvent, DriftState, FineTuneState, MapLayout, NeighbourMap, ReviewState,
     RunsState, TrainState,
@@ -64,6 +65,7 @@ struct World {
     theme: Theme,
     commands: CommandSender,
     available: Availability,
+    keys: Keymap,
     classes: ClassSet,
     cost: CostMatrix,
     now: Zoned,
@@ -103,6 +105,7 @@ impl World {
                 classes: 7,
                 ..Availability::default()
             },
+            keys: Keymap::default(),
             now: "2026-03-04T13:20:00[UTC]".parse().unwrap(),
             train: TrainState::default(),
             estimate: CostState::default(),
@@ -131,6 +134,7 @@ impl World {
             palette,
             commands: &self.commands,
             available: &self.available,
+            keys: &self.keys,
             classes: &self.classes,
             cost: &self.cost,
             thumbs: &Pictures,
@@ -840,6 +844,33 @@ fn an_operating_point_is_one_click_and_says_how_far_it_can_be_trusted() {
     assert_eq!(point.figures.n_drift, n_drift as u64);
     harness.run();
     harness.get_by_label_contains(&format!("{n_drift} of {n_drift}"));
+}
+
+#[test]
+fn buttons_name_the_keys_as_they_are_bound() {
+    let mut world = World::new();
+    runs(&mut world);
+    teach(&mut world, &[243]);
+    let bind = |action: &str, key: &str| (action.to_owned(), Keys::One(key.to_owned()));
+    let none = ("point-f1".to_owned(), Keys::Many(Vec::new()));
+    let changes = [
+        bind("point-catch", "Ctrl+L"),
+        bind("keep-threshold", "W"),
+        none,
+    ];
+    let (keys, notices) = Keymap::with(&changes.into());
+    assert!(notices.is_empty(), "{notices:?}");
+    world.keys = keys;
+    world.drift.set_threshold(0.2);
+    let harness = harness(world, Which::Drift);
+    for text in [
+        "J  cheapest",
+        "honest F1",
+        "Ctrl+L  catch 99 %",
+        "W  Keep 0.20",
+    ] {
+        harness.get_by_label(text);
+    }
 }
 
 #[test]

@@ -337,6 +337,8 @@ actions! {
     PointCatch "point-catch" "Threshold: catch 99 %" Model Drift [key(Key::L)];
     /// The project remembers where the threshold is.
     KeepThreshold "keep-threshold" "Keep the moved threshold" Model Drift [key(Key::U)] Check;
+    /// What decisions, Review and submissions reckon with.
+    EditCosts "costs" "Edit the cost matrix…" Model Everywhere [];
     /// Likeness at a glance, or the ranking.
     ToggleMap "drift-map" "Drift: map or list" Model Drift [key(Key::M)] Drift;
 

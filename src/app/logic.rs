@@ -298,7 +298,8 @@ impl App {
     }
 
     fn read_keys(&mut self, ctx: &egui::Context) {
-        if self.finder.is_some() || self.help {
+        let costs = self.workspace.as_ref().is_some_and(|w| w.costs.is_some());
+        if self.finder.is_some() || self.help || costs {
             return;
         }
         let typing = ctx.text_edit_focused();

@@ -3,6 +3,7 @@
 pub mod background;
 pub mod command;
 pub mod context;
+pub mod costs;
 mod dialogs;
 pub mod duplicates;
 pub mod filter;
@@ -168,6 +169,12 @@ impl App {
     #[must_use]
     pub fn runs(&self) -> Option<&state::RunsState> {
         self.workspace.as_ref().map(|w| &w.runs)
+    }
+
+    /// The run under review, if a data set is open.
+    #[must_use]
+    pub fn review(&self) -> Option<&state::ReviewState> {
+        self.workspace.as_ref().map(|w| &w.review)
     }
 
     /// The drift model, if a data set is open.

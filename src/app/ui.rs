@@ -8,6 +8,7 @@ use super::App;
 use super::background::JobStatus;
 use super::command::{Action, View};
 use super::context::ViewContext;
+use super::costs::CostsContext;
 use super::help;
 use super::icons::Icon;
 use super::inspector;
@@ -166,6 +167,20 @@ impl App {
             .is_none_or(|f| f.ui(&ctx, palette, &self.keymap, &now, &self.commands));
         if !keep {
             self.finder = None;
+        }
+        if let Some(w) = &mut self.workspace
+            && let Some(editor) = &mut w.costs
+        {
+            let cx = CostsContext {
+                palette,
+                commands: &self.commands,
+                classes: w.session.classes(),
+                cost: &w.session.snapshot.cost,
+                read_only: w.session.read_only.is_some(),
+            };
+            if !editor.ui(&ctx, &cx) {
+                w.costs = None;
+            }
         }
         if self.help {
             let classes = match &self.workspace {

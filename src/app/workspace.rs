@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::background::{JobStatus, Slot};
 use super::command::View;
+use super::costs::CostsEditor;
 use super::duplicates::Offer;
 use super::labeller::Labeller;
 use super::predictions::Predictions;
@@ -93,6 +94,8 @@ pub struct Workspace {
     pub drift: DriftState,
     /// Near-duplicates, once the drift model has looked at the images.
     pub groups: Arc<ImageGroups>,
+    /// The open editor of the cost matrix.
+    pub costs: Option<CostsEditor>,
     /// The image that was labelled last.
     pub labelled_last: Option<ImageId>,
     /// The fine-tuned network.
@@ -187,6 +190,7 @@ impl Workspace {
             review,
             drift,
             groups: Arc::default(),
+            costs: None,
             labelled_last: None,
             fine_tune: FineTuneState::default(),
             drift_session: None,

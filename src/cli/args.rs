@@ -501,12 +501,23 @@ pub struct SubmitArgs {
     /// Probability from which the answer is drift, the likeliest class below it [default: the project's, or whichever answer costs least by its cost matrix]
     #[arg(long, value_name = "P")]
     pub threshold: Option<f64>,
+    /// Share of drift among the incoming images that this submission reckons with, above 0 and below 1 [default: the project's, or that of its random sample]
+    #[arg(long, value_name = "P", value_parser = drift_share)]
+    pub drift_rate: Option<f64>,
     /// Let a hand label be the answer for its image
     #[arg(long)]
     pub use_hand_labels: bool,
     /// The submission
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
+}
+
+#[cfg(feature = "torch")]
+fn drift_share(text: &str) -> Result<f64, &'static str> {
+    let share = text.parse().ok();
+    share
+        .filter(|share| *share > 0.0 && *share < 1.0)
+        .ok_or("a share of drift lies above 0 and below 1")
 }
 
 #[cfg(feature = "torch")]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::domain::ImageId;
 use crate::evaluation::Interval;
+use crate::project::DriftChoice;
 use crate::workflows::{
     self, DriftNetwork, DriftResult, DriftSession, DriftSource, Project, RehearseRequest,
     SimulateRequest, Snapshot, Strategy, SubmitRequest, SubmitSummary,
@@ -289,7 +290,10 @@ fn result_json(snapshot: &Snapshot, result: &DriftResult, top: usize) -> Value {
 pub fn submit(args: &SubmitArgs, output: &Output) -> Result<()> {
     let mut project = project(&args.data, output)?;
     choose_network(&mut project, &args.network, output)?;
-    let snapshot = project.snapshot();
+    let mut snapshot = project.snapshot();
+    if args.drift_rate.is_some() {
+        snapshot.choose(DriftChoice::Rate(args.drift_rate));
+    }
     let run = workflows::find_run(&snapshot, args.run.as_deref())?;
     let threshold = args.threshold.or(snapshot.drift_threshold);
     let request = SubmitRequest {
@@ -306,7 +310,7 @@ pub fn submit(args: &SubmitArgs, output: &Output) -> Result<()> {
     let counts: std::collections::BTreeMap<_, _> = names.iter().zip(&summary.counts).collect();
     output.json(&json!({
         "file": summary.file, "rows": summary.rows, "counts": counts, "run": run.name,
-        "threshold": threshold, "needs_review": summary.needs_review, "review": summary.review,
+        "threshold": threshold, "drift_rate": summary.rate.assumed, "needs_review": summary.needs_review, "review": summary.review,
         "warnings": summary.warnings,
     }))
 }

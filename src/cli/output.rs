@@ -1,12 +1,13 @@
-//! Progress bars on standard error, results on standard output.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing is what this file is for"
-)]
+//! Progress bars on standard error, results on standard output. A reader that has seen enough, such as `head`, ends
+//! the printing and not the work: a training goes on to its report.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io::{self, ErrorKind, Write},
+    sync::Arc,
+    time::Duration,
+};
 
+use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -29,21 +30,25 @@ impl Output {
     /// Text for people; nothing in JSON mode.
     pub fn say(&self, text: &str) {
         if !self.json {
-            println!("{text}");
+            let printed = print(io::stdout(), text);
+            if let Err(error) = printed {
+                self.warn(&format!("standard output cannot be written: {error}"));
+            }
         }
     }
 
     /// The result of the command for programs; nothing in text mode.
     pub fn json(&self, value: &impl Serialize) -> anyhow::Result<()> {
         if self.json {
-            println!("{}", serde_json::to_string(value)?);
+            print(io::stdout(), &serde_json::to_string(value)?)
+                .context("standard output cannot be written")?;
         }
         Ok(())
     }
 
     /// Something the user should know, on standard error.
     pub fn warn(&self, text: &str) {
-        eprintln!("note: {text}");
+        complain(&format!("note: {text}"));
     }
 
     pub fn error(&self, error: &anyhow::Error) {
@@ -56,8 +61,21 @@ impl Output {
                 told = format!("{told}: {cause}");
             }
         }
-        eprintln!("error: {told}");
+        complain(&format!("error: {told}"));
     }
+}
+
+/// Prints a line. It is no error that nobody reads it any more.
+fn print(mut to: impl Write, text: &str) -> io::Result<()> {
+    match writeln!(to, "{text}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// Prints a line on standard error; where that cannot be written, there is nobody to tell.
+fn complain(text: &str) {
+    drop(print(io::stderr(), text));
 }
 
 /// `1 label`, `3 labels`.
@@ -107,7 +125,7 @@ impl Bar {
     /// Prints a line above the bar.
     #[cfg(feature = "torch")]
     pub fn line(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("{text}"));
+        self.bar.suspend(|| complain(text));
     }
 }
 

@@ -55,6 +55,15 @@ impl TryFrom<AsWritten> for CostMatrix {
     }
 }
 
+/// A cost as it is typed.
+impl From<&String> for Cell {
+    fn from(text: &String) -> Self {
+        let text = text.trim();
+        text.parse()
+            .map_or_else(|_| Self::Text(text.to_owned()), Self::Number)
+    }
+}
+
 /// Why a table of numbers is no cost matrix.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum CostMatrixError {
@@ -108,6 +117,19 @@ pub enum CostMatrixError {
     },
 }
 
+impl CostMatrixError {
+    /// Row and column of the cell that is no cost, counted from 0; none where the whole table is.
+    #[must_use]
+    pub fn cell(&self) -> Option<(usize, usize)> {
+        match self {
+            Self::NotANumber { row, column, .. } | Self::BadCell { row, column, .. } => {
+                Some((row - 1, column - 1))
+            }
+            Self::Empty | Self::RowsMissing { .. } | Self::NotSquare { .. } => None,
+        }
+    }
+}
+
 impl TryFrom<Vec<Vec<f64>>> for CostMatrix {
     type Error = CostMatrixError;
 
@@ -150,6 +172,22 @@ impl From<CostMatrix> for Vec<Vec<f64>> {
 }
 
 impl CostMatrix {
+    /// The table as it is typed, cell by cell; [`Self::written`] is the other way.
+    ///
+    /// # Errors
+    /// [`CostMatrixError`], as for a table in a file.
+    pub fn parse(rows: &[Vec<String>]) -> Result<Self, CostMatrixError> {
+        let row = |row: &Vec<String>| row.iter().map(Cell::from).collect();
+        AsWritten(rows.iter().map(row).collect()).try_into()
+    }
+
+    /// The table as one would type it.
+    #[must_use]
+    pub fn written(&self) -> Vec<Vec<String>> {
+        let row = |row: &Vec<f64>| row.iter().map(f64::to_string).collect();
+        self.rows.iter().map(row).collect()
+    }
+
     /// The matrix of Challenge Data #157, order GOOD … Drift: a bad part passed as GOOD costs 10,000.
     #[must_use]
     pub fn challenge() -> Self {
@@ -265,6 +303,38 @@ mod tests {
             bad(short).is_err_and(|e| e.contains("row 3") && e.contains("column 3 is missing"))
         );
         assert!(bad(vec![vec![0.0; 3]; 2]).is_err_and(|e| e.contains("2 rows of 3 cells")));
+    }
+
+    #[test]
+    fn a_typed_table_is_refused_as_that_of_a_file_is() {
+        let challenge = CostMatrix::challenge();
+        assert_eq!(CostMatrix::parse(&challenge.written()), Ok(challenge));
+        let typed = |cell: &str| {
+            let mut rows = vec![
+                vec!["0".to_owned(), "2.5".into()],
+                vec![" 1 ".into(), "0".into()],
+            ];
+            rows[1][0] = cell.to_owned();
+            CostMatrix::parse(&rows)
+        };
+        let cost = typed(" 1e4 ").expect("a number");
+        assert_eq!(
+            (cost.max(), cost.cost(ClassId(0), ClassId(1))),
+            (10_000.0, 2.5)
+        );
+        for (cell, words) in [
+            ("", "row 2, column 1 of the cost matrix is empty"),
+            ("ten", "row 2, column 1 of the cost matrix is \"ten\""),
+            ("10,000", "is \"10,000\"; a cost is a number"),
+            ("-3", "is -3; a cost is zero or more"),
+            ("inf", "is inf; a cost is zero or more"),
+            ("nan", "is NaN; a cost is zero or more"),
+        ] {
+            let refused = typed(cell).expect_err(cell);
+            assert!(refused.to_string().contains(words), "{refused}");
+            assert_eq!(refused.cell(), Some((1, 0)));
+        }
+        assert_eq!(CostMatrixError::Empty.cell(), None);
     }
 
     #[test]

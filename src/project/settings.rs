@@ -59,6 +59,8 @@ pub enum DriftChoice {
     Rate(Option<f64>),
     /// What a look by a person costs, 0 or more.
     LookCost(Option<f64>),
+    /// What each kind of mistake costs, a row and a column for each class; none for what is usual for the classes.
+    Cost(Option<CostMatrix>),
     /// The pretrained network that looks for drift instead of the run.
     Network(Option<DriftNetwork>),
 }
@@ -187,6 +189,7 @@ impl Settings {
             DriftChoice::Threshold(threshold) => settings.drift_threshold = threshold,
             DriftChoice::Rate(rate) => settings.drift_rate = rate,
             DriftChoice::LookCost(cost) => settings.look_cost = cost,
+            DriftChoice::Cost(cost) => settings.cost = cost,
             DriftChoice::Network(network) => settings.drift_network = network,
         }
         settings.check().map(|()| settings)

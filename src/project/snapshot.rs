@@ -37,6 +37,9 @@ impl Snapshot {
             DriftChoice::Threshold(threshold) => self.drift_threshold = threshold,
             DriftChoice::Rate(rate) => self.drift_rate = rate,
             DriftChoice::LookCost(cost) => self.look_cost = cost,
+            DriftChoice::Cost(cost) => {
+                self.cost = cost.unwrap_or_else(|| CostMatrix::default_for(&self.manifest.classes));
+            }
             DriftChoice::Network(network) => self.drift_network = network,
         }
     }

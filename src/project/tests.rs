@@ -286,6 +286,26 @@ fn choices_that_make_no_sense_change_nothing() {
         model: "inception_v3".into(),
         weights: "ours.safetensors".into(),
     };
+    let rows = vec![
+        vec![0.0, 3.0, 1.0],
+        vec![1.0, 0.0, 1.0],
+        vec![50.0, 9.5, 0.0],
+    ];
+    let cost = CostMatrix::try_from(rows).unwrap();
+    let usual = project.cost();
+    project
+        .choose(DriftChoice::Cost(Some(cost.clone())))
+        .unwrap();
+    assert_eq!(
+        Settings::load(&project.dir).unwrap().cost,
+        Some(cost.clone())
+    );
+    let mut snapshot = project.snapshot();
+    assert_eq!(snapshot.cost, cost);
+    snapshot.choose(DriftChoice::Cost(None));
+    assert_eq!(snapshot.cost, usual);
+    project.choose(DriftChoice::Cost(None)).unwrap();
+    assert_eq!(project.cost(), usual);
     project
         .choose(DriftChoice::Network(Some(network.clone())))
         .unwrap();

@@ -26,7 +26,7 @@ const GUESS: f64 = 0.1;
 pub struct DriftRate {
     /// The share that is reckoned with, above 0 and below 1.
     pub assumed: f64,
-    /// Whether the project says it, rather than the control sample or, before there is one, a guess.
+    /// Whether the project or the user says it, rather than the control sample or, before there is one, a guess.
     pub given: bool,
     /// Labelled images of the control sample.
     pub images: usize,

@@ -61,6 +61,8 @@ pub struct SubmitSummary {
     pub review: PathBuf,
     /// How many those are.
     pub needs_review: usize,
+    /// How frequent drift was taken to be.
+    pub rate: DriftRate,
     /// What the user should know before sending it.
     pub warnings: Vec<String>,
 }
@@ -189,6 +191,7 @@ pub fn submit(
         needs_review: to_review.len(),
         rows: incoming.len(),
         counts,
+        rate: decided.rate,
         warnings,
     })
 }
@@ -202,7 +205,7 @@ fn review_file(out: &Path) -> PathBuf {
 /// Where an assumed share of drift comes from, in words.
 fn source_of(rate: &DriftRate) -> String {
     if rate.given {
-        return "as the project says".to_owned();
+        return "as is said".to_owned();
     }
     if rate.is_guess() {
         return "which is a guess: fewer than 10 images of the random sample are labelled"

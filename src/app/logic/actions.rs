@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::super::App;
 use super::super::command::{Action, Pick, View};
+use super::super::costs::CostsEditor;
 use super::super::dialogs;
 use super::super::finder::Finder;
 use super::super::labeller::Order;
@@ -136,6 +137,12 @@ impl App {
                 }
             }
             Action::KeepThreshold => self.keep_threshold(),
+            Action::EditCosts => {
+                if let Some(w) = &mut self.workspace {
+                    let cost = &w.session.snapshot.cost;
+                    w.costs.get_or_insert_with(|| CostsEditor::new(cost));
+                }
+            }
             Action::ToggleMap => {
                 if let Some(w) = &mut self.workspace {
                     w.drift_view.toggle_map();

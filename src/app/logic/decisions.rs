@@ -21,7 +21,13 @@ impl App {
         };
         w.session.snapshot.choose(choice.clone());
         // A threshold is compared with scores as they are, and another network has yet to look; costs are reckoned anew.
-        let refits = matches!(choice, DriftChoice::Rate(_) | DriftChoice::LookCost(_));
+        let refits = matches!(
+            choice,
+            DriftChoice::Rate(_) | DriftChoice::LookCost(_) | DriftChoice::Cost(_)
+        );
+        if matches!(choice, DriftChoice::Cost(_)) {
+            w.review.set_cost(w.session.snapshot.cost.clone());
+        }
         let sent =
             w.session.read_only.is_some() || w.labeller.send(Order::Choose(choice)).is_some();
         if !sent {

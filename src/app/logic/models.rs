@@ -494,8 +494,9 @@ impl App {
         };
         match w.drift_job.try_end() {
             Some(End::Done(session)) => {
-                if let Some(text) = session.left_out() {
-                    self.toasts.add(Level::Warning, sentence(&text));
+                w.drift.left_out = session.left_out().as_deref().map(sentence);
+                if let Some(text) = &w.drift.left_out {
+                    self.toasts.add(Level::Warning, text.clone());
                 }
                 w.groups = Arc::clone(&session.groups);
                 let places = session

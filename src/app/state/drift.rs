@@ -110,6 +110,8 @@ pub struct DriftState {
     history: Vec<Arc<DriftResult>>,
     images: Vec<DriftImage>,
     order: Vec<ImageId>,
+    /// A sentence on the candidates that the ranking leaves out, if there are any.
+    pub left_out: Option<String>,
     /// Labels given since the order was made.
     pub labels_since_order: usize,
     /// Where the images lie.

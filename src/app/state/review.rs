@@ -111,6 +111,12 @@ impl ReviewState {
         }
     }
 
+    /// Mistakes cost this from now on.
+    pub fn set_cost(&mut self, cost: CostMatrix) {
+        self.cost = cost;
+        self.count();
+    }
+
     /// Shows another split.
     pub fn set_split(&mut self, split: Split) {
         self.split = split;

@@ -37,6 +37,7 @@ fn with<R>(cx: &ViewContext<'_>, show: impl FnOnce(&PanelContext<'_>) -> R) -> R
     show(&PanelContext {
         palette: cx.palette,
         commands: cx.commands,
+        keys: cx.keys,
         available: cx.now,
         classes: cx.session.classes(),
         cost: &cx.session.snapshot.cost,

@@ -288,10 +288,8 @@ impl DriftView {
             label_buttons(ui, cx, self.selection());
             let why_not = cx.why_not(Action::LabelDuplicates);
             if let Some(offer) = data.offer.filter(|o| self.selected.contains(&o.from)) {
-                let text = format!(
-                    "N  Also {}",
-                    count(offer.images.len() as u64, "near-duplicate")
-                );
+                let alike = count(offer.images.len() as u64, "near-duplicate");
+                let text = cx.with_key(Action::LabelDuplicates, &format!("Also {alike}"));
                 let weight = Weight::Plain;
                 if parts::button(ui, palette, weight, None, &text, why_not.as_deref()).clicked() {
                     cx.send(Action::LabelDuplicates);
@@ -592,6 +590,9 @@ fn aside(
     change(ui, cx, drift);
     fine_tune::aside(ui, cx, data, fine_tune);
     section(ui, palette, "Good to know");
+    if let Some(text) = &drift.left_out {
+        parts::notice(ui, palette, palette.warn, text);
+    }
     parts::notice(
         ui,
         palette,

@@ -3,6 +3,7 @@
 use jiff::Zoned;
 
 use crate::app::command::{Action, Availability, Command, CommandSender};
+use crate::app::keymap::Keymap;
 use crate::app::theme::Palette;
 use crate::app::widgets::thumb_grid::Thumbs;
 use crate::domain::{ClassSet, CostMatrix, ImageId, Label};
@@ -15,6 +16,8 @@ pub struct PanelContext<'a> {
     pub palette: &'a Palette,
     /// Where commands go.
     pub commands: &'a CommandSender,
+    /// Which key does what, for buttons.
+    pub keys: &'a Keymap,
     /// What can be done now.
     pub available: &'a Availability,
     /// The classes of the data set.
@@ -39,6 +42,15 @@ impl PanelContext<'_> {
     #[must_use]
     pub fn why_not(&self, action: Action) -> Option<String> {
         action.check(self.available).err()
+    }
+
+    /// `text` on a button that does what `action` does, its key before it where it has one.
+    #[must_use]
+    pub fn with_key(&self, action: Action, text: &str) -> String {
+        match self.keys.text(action) {
+            Some(key) => format!("{key}  {text}"),
+            None => text.to_owned(),
+        }
     }
 
     /// Gives images a label.

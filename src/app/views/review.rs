@@ -242,7 +242,15 @@ impl ReviewView {
                     state.cell(),
                 )
             });
-            confusion::key(ui, palette, cx.cost);
+            ui.horizontal(|ui| {
+                confusion::key(ui, palette, cx.cost);
+                let text = RichText::new("Edit the costs…")
+                    .size(11.5)
+                    .color(palette.accent);
+                if ui.add(egui::Button::new(text).frame(false)).clicked() {
+                    cx.send(Action::EditCosts);
+                }
+            });
             clicked
         });
         if let Some(cell) = clicked {

@@ -106,7 +106,7 @@ impl DriftState {
         match self.point(aim) {
             Some(Ok(_)) => None,
             Some(Err(why)) => Some(format!("No threshold: {why}.")),
-            None => Some("No threshold yet: rank the images first (Ctrl+R).".to_owned()),
+            None => Some("No threshold yet: rank the images first.".to_owned()),
         }
     }
 

@@ -4,7 +4,7 @@
 use egui::{DragValue, RichText, Ui};
 
 use super::price;
-use crate::app::command::Command;
+use crate::app::command::{Action, Command};
 use crate::app::state::DriftState;
 use crate::app::state::words::thousands;
 use crate::app::views::panel::PanelContext;
@@ -58,7 +58,7 @@ impl Assume {
                 "A tenth is a guess until ten of it are labelled.",
             );
         }
-        if rate.given && reset(ui, cx, "Take the sample's") {
+        if rate.given && link(ui, cx, "Take the sample's") {
             cx.send(Command::Choose(DriftChoice::Rate(None)));
         }
         ui.add_space(4.0);
@@ -75,10 +75,12 @@ impl Assume {
             cx.send(Command::Choose(DriftChoice::LookCost(Some(look))));
         }
         let usual = cx.cost.max() / 100.0;
-        if (decided.look - usual).abs() > 1e-9
-            && reset(ui, cx, &format!("Back to {}", price(usual)))
+        if (decided.look - usual).abs() > 1e-9 && link(ui, cx, &format!("Back to {}", price(usual)))
         {
             cx.send(Command::Choose(DriftChoice::LookCost(None)));
+        }
+        if link(ui, cx, "Cost of each mistake…") {
+            cx.send(Action::EditCosts);
         }
         if drift.has_head() {
             outcomes(ui, cx, drift, decided);
@@ -143,7 +145,7 @@ fn edit(
     editing.take().filter(|value| (value - now).abs() > 1e-9)
 }
 
-fn reset(ui: &mut Ui, cx: &PanelContext<'_>, text: &str) -> bool {
+fn link(ui: &mut Ui, cx: &PanelContext<'_>, text: &str) -> bool {
     let text = RichText::new(text).size(12.0).color(cx.palette.accent);
     ui.add(egui::Button::new(text).frame(false)).clicked()
 }

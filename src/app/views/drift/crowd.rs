@@ -108,10 +108,10 @@ pub(super) fn label_buttons(ui: &mut Ui, cx: &PanelContext<'_>, images: Vec<Imag
         )
         .clicked()
     };
-    if say(ui, "0  Regular") {
+    if say(ui, &cx.with_key(Action::Class0, "Regular")) {
         cx.label(images.clone(), Label::Regular, source);
     }
-    if say(ui, "1  Drift") {
+    if say(ui, &cx.with_key(Action::Class1, "Drift")) {
         cx.label(images, Label::Class(cx.classes.drift()), source);
     }
 }

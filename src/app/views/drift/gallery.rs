@@ -320,7 +320,7 @@ fn moved(ui: &mut Ui, cx: &PanelContext<'_>, drift: &DriftState) {
     ui.horizontal(|ui| {
         let text = format!("{n} {which}, against the threshold {settled:.2}.");
         parts::aside(ui, cx.palette.text, &text);
-        let keep = format!("U  Keep {now:.2}");
+        let keep = cx.with_key(Action::KeepThreshold, &format!("Keep {now:.2}"));
         let why_not = cx.why_not(Action::KeepThreshold);
         let keep = parts::button(
             ui,
@@ -346,7 +346,7 @@ fn teach(ui: &mut Ui, cx: &PanelContext<'_>) {
         cx.palette,
         Weight::Plain,
         None,
-        "T  Teach the selected miss",
+        &cx.with_key(Action::TeachMiss, "Teach the selected miss"),
         why_not.as_deref(),
     );
     if button.clicked() {

@@ -14,11 +14,7 @@ use crate::evaluation::{Interval, OperatingPoint};
 /// Height of the card.
 pub(super) const HEIGHT: f32 = 184.0;
 
-const ACTIONS: [(Action, &str); 3] = [
-    (Action::PointCheapest, "J"),
-    (Action::PointF1, "K"),
-    (Action::PointCatch, "L"),
-];
+const ACTIONS: [Action; 3] = [Action::PointCheapest, Action::PointF1, Action::PointCatch];
 
 /// Head of each column and its share of the width.
 const COLUMNS: [(&str, f32); 6] = [
@@ -35,7 +31,7 @@ pub(super) fn points(ui: &mut Ui, cx: &PanelContext<'_>, drift: &DriftState, rec
     let palette = cx.palette;
     let figures = ACTIONS
         .iter()
-        .find_map(|(action, _)| drift.point(action.aim()?)?.ok())
+        .find_map(|action| drift.point(action.aim()?)?.ok())
         .map(|point| point.figures);
     let aside = |ui: &mut Ui| {
         if let Some(f) = figures {
@@ -54,13 +50,13 @@ pub(super) fn points(ui: &mut Ui, cx: &PanelContext<'_>, drift: &DriftState, rec
             let head = RichText::new(COLUMNS[column].0).size(11.5);
             ui.label(head.color(palette.muted));
         });
-        for (action, key) in ACTIONS {
+        for action in ACTIONS {
             let Some(aim) = action.aim() else { continue };
             let point = drift.point(aim);
             let why_not = drift.why_no_point(aim);
             let shown = |ui: &mut Ui, column: usize| match (column, point) {
                 (0, _) => {
-                    let text = format!("{key}  {}", aim.name());
+                    let text = cx.with_key(action, aim.name());
                     let why_not = why_not.as_deref();
                     let button = parts::button(ui, palette, Weight::Plain, None, &text, why_not);
                     if button.clicked() {
