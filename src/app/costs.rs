@@ -15,6 +15,10 @@ use crate::project::DriftChoice;
 
 /// Width of a cell: five digits, or half a class name.
 const CELL: f32 = 66.0;
+/// Space between cells.
+const BETWEEN: f32 = 6.0;
+/// Width of a class name before its row.
+const NAME: f32 = 128.0;
 
 /// What the editor looks at.
 #[derive(Clone, Copy)]
@@ -57,19 +61,22 @@ impl CostsEditor {
         // With a cell in use, Esc leaves the cell.
         let mut open = self.typing || !ctx.input(|i| i.key_pressed(Key::Escape));
         let room = ctx.content_rect();
+        let table = NAME + self.typed.len() as f32 * (CELL + BETWEEN);
+        let width = table.clamp(420.0, (room.width() - 80.0).max(420.0));
         Window::new("costs")
             .id(Id::unique("costs"))
             .title_bar(false)
             .resizable(false)
             .pivot(Align2::CENTER_CENTER)
             .default_pos(room.center())
+            .default_width(width)
             .show(ctx, |ui| {
+                ui.set_width(width);
                 ui.spacing_mut().item_spacing = vec2(8.0, 6.0);
                 open &= !head(ui, cx.palette);
                 let parsed = CostMatrix::parse(&self.typed);
                 let bad = parsed.as_ref().err().and_then(|error| error.cell());
                 let area = ScrollArea::both()
-                    .max_width((room.width() - 80.0).max(60.0))
                     .max_height((room.height() - 240.0).max(60.0));
                 area.show(ui, |ui| self.table(ui, cx, bad));
                 ui.add_space(4.0);
@@ -99,7 +106,7 @@ impl CostsEditor {
                 .color(cx.palette.muted)
         };
         Grid::new("cost cells")
-            .spacing(vec2(6.0, 5.0))
+            .spacing(vec2(BETWEEN, 5.0))
             .show(ui, |ui| {
                 parts::aside(ui, cx.palette.muted, "true ↓   answered →");
                 for class in 0..self.typed.len() {
@@ -175,8 +182,10 @@ fn head(ui: &mut Ui, palette: &Palette) -> bool {
     let close = ui
         .horizontal(|ui| {
             ui.label(RichText::new("What a mistake costs").font(semibold(15.0)));
-            ui.add_space(180.0);
-            icon_button(ui, palette, Icon::Close, "Close (Esc)", false).clicked()
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                icon_button(ui, palette, Icon::Close, "Close (Esc)", false).clicked()
+            })
+            .inner
         })
         .inner;
     let text =
@@ -197,9 +206,13 @@ fn cell(
         .font(FontSelection::FontId(mono(12.5)))
         .text_color(color)
         .align(Align2::RIGHT_CENTER)
-        .desired_width(CELL - 12.0)
+        .desired_width(CELL)
         .margin(Margin::symmetric(6, 4));
     let response = ui.add(field);
+    if response.changed() {
+        // Marks and sentence are those of the frame before.
+        ui.ctx().request_repaint();
+    }
     if response.gained_focus() {
         response.scroll_to_me(None);
     }

@@ -104,6 +104,12 @@ pub fn info(args: &DataArgs, output: &Output) -> Result<()> {
     for summary in &info.problem_summary {
         output.say(&format!("{} {}", summary.count, summary.title));
     }
+    if info.equal_across_parts > 0 {
+        let sets = count(info.equal_across_parts, "set");
+        output.say(&format!(
+            "{sets} of equal images across train, validation and test: what is measured there was learned before"
+        ));
+    }
     for problem in info.problems.iter().take(PROBLEMS_SHOWN) {
         output.say(&format!("  {problem}"));
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::*;
-use crate::domain::{ClassSet, ImageId};
+use crate::domain::{ClassSet, ImageId, Split};
 
 /// A folder with these files; what is no text is left empty, as nothing here opens an image.
 fn folder(files: &[(&str, &str)]) -> TempDir {
@@ -537,7 +537,16 @@ fn equal_contents_are_found_and_differing_labels_told() {
         .zip([[7; 32], [8; 32], [7; 32], [9; 32], [9; 32]])
         .collect();
     hashes.reverse();
-    let found = integrity::content_duplicates(&hashes, &manifest);
+    let equal = integrity::equal_images(&hashes);
+    // An incoming image is measured by nobody.
+    let splits = [
+        Split::Train,
+        Split::Train,
+        Split::Test,
+        Split::Incoming,
+        Split::Validation,
+    ];
+    let found = integrity::content_duplicates(&equal, &manifest, &splits);
     let kinds: Vec<_> = found.iter().map(|p| (p.kind, p.file.as_str())).collect();
     assert_eq!(
         kinds,
@@ -551,7 +560,11 @@ fn equal_contents_are_found_and_differing_labels_told() {
             .sentence
             .contains("\"y/3.png\"; they are labelled \"x\" and \"y\"")
     );
-    assert_eq!(integrity::content_duplicates(&[], &manifest), []);
+    assert!(found[0].sentence.ends_with(
+        "they lie in train and test, so that one of them is measured after another was learned"
+    ));
+    assert!(!found[1].sentence.contains("they lie in"));
+    assert!(integrity::equal_images(&[]).is_empty());
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use crate::dataset::{
-    Layout, Problem, ProblemKind, ProblemSummary, integrity::content_duplicates, summarize,
+    Layout, Problem, ProblemKind, ProblemSummary,
+    integrity::{content_duplicates, equal_images, parts_shared},
+    summarize,
 };
 use crate::domain::{ImageId, Split};
 use crate::imaging::Facts;
@@ -40,6 +42,8 @@ pub struct Info {
     pub columns: Vec<String>,
     /// Images of each size, `width x height`.
     pub sizes: BTreeMap<String, usize>,
+    /// Sets of equal images that lie in several of train, validation and test.
+    pub equal_across_parts: usize,
     /// Everything that is wrong with single files and rows.
     pub problems: Vec<Problem>,
     /// The same by kind.
@@ -89,7 +93,12 @@ pub fn info(project: &Project, context: &JobContext) -> Result<Info, WorkflowErr
         }
     }
     let hashes: Vec<(ImageId, [u8; 32])> = facts.iter().map(|(id, f)| (*id, f.content)).collect();
-    problems.extend(content_duplicates(&hashes, manifest));
+    let equal = equal_images(&hashes);
+    problems.extend(content_duplicates(&equal, manifest, &project.splits));
+    let equal_across_parts = equal
+        .iter()
+        .filter(|ids| !parts_shared(ids, &project.splits).is_empty())
+        .count();
 
     let counts = manifest.class_counts();
     let classes = manifest.classes.iter();
@@ -125,6 +134,7 @@ pub fn info(project: &Project, context: &JobContext) -> Result<Info, WorkflowErr
         windows: values("window"),
         columns: manifest.columns.clone(),
         sizes,
+        equal_across_parts,
         problem_summary: summarize(&problems),
         problems,
     })

@@ -657,7 +657,10 @@ fn measured(ui: &mut Ui, cx: &PanelContext<'_>, quality: &CvReport) {
 
 fn change(ui: &mut Ui, cx: &PanelContext<'_>, drift: &DriftState) {
     let palette = cx.palette;
-    let Some(change) = drift.change() else { return };
+    // Other costs or another share of drift fit anew too.
+    let Some(change) = drift.change().filter(|change| change.labels > 0) else {
+        return;
+    };
     let labels = match change.labels {
         1 => "last label".to_owned(),
         n => format!("last {n} labels"),
