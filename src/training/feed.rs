@@ -234,6 +234,12 @@ impl<'a> Feed<'a> {
         self.kept.is_some()
     }
 
+    /// Whether what the frozen layers make of these images, unchanged, is kept.
+    pub fn keeps(&self, examples: &[Example]) -> bool {
+        let plain: Vec<Variant> = examples.iter().map(|e| (e.image, PLAIN)).collect();
+        self.kept.as_ref().is_some_and(|kept| kept.holds(&plain))
+    }
+
     /// The batches of what is left of an epoch: `size` examples each of `order`, from step `first` on. Pixels are
     /// read, and changed at random where the plan says so, by a thread of `scope`, which ends when the batches are
     /// dropped.

@@ -249,6 +249,8 @@ struct Training<'a> {
     weights: Option<String>,
     history: Vec<EpochMetrics>,
     best: Option<Best>,
+    /// That of the last phase.
+    feed: Option<Feed<'a>>,
     reason: &'static str,
     keeper: Option<Keeper>,
     /// When it began, less the time for which it was interrupted.
@@ -284,6 +286,7 @@ impl<'a> Training<'a> {
             weights,
             history: Vec::new(),
             best: None,
+            feed: None,
             reason: "all epochs done",
             keeper: data.checkpoints.as_ref().map(Keeper::new),
             started: Instant::now(),
@@ -336,6 +339,8 @@ impl<'a> Training<'a> {
         if from.is_none() {
             self.begin(at, &phase)?;
         }
+        // What it holds would only be in the way of the next.
+        self.feed = None;
         let as_before = from.as_ref().map(|from| from.state.kept);
         let (feed, cache) = Feed::for_phase(&self.model, set, plan, data, as_before, self.context)?;
         emit(TrainEvent::Phase(PhaseStart {
@@ -357,6 +362,7 @@ impl<'a> Training<'a> {
         while course.place.epoch < phase.epochs && course.place.waited < phase.patience {
             if !self.epoch(&mut course, &phase, emit)? {
                 self.reason = "stopped by the user";
+                self.feed = Some(course.feed);
                 return self.settle();
             }
         }
@@ -365,6 +371,7 @@ impl<'a> Training<'a> {
         }
         // What follows takes long, or changes the weights.
         self.keep(&course, emit);
+        self.feed = Some(course.feed);
         self.settle()
     }
 
@@ -678,15 +685,18 @@ impl<'a> Training<'a> {
     ) -> Result<Fitted, TrainError> {
         let (plan, data) = (self.plan, self.data);
         let k = data.classes.len();
-        let feed = Feed::of_pixels(data.pixels, &self.model);
-        let test = self.answers(&feed, &data.test)?;
+        let whole = Feed::of_pixels(data.pixels, &self.model);
+        let test = self.answers(&whole, &data.test)?;
         let report = Report::new(
             data.classes.clone(),
             confusion(k, &data.test, &test),
             cost,
             plan.seed,
         )?;
-        let train = self.answers(&feed, &data.train)?;
+        // The frozen layers of the last phase are those of the best weights, whichever phase brought them: what
+        // they made of these images need not be made again.
+        let kept = self.feed.as_ref().filter(|feed| feed.keeps(&data.train));
+        let train = self.answers(kept.unwrap_or(&whole), &data.train)?;
         let best = self.best.ok_or(TrainError::NothingToKeep)?;
         emit(TrainEvent::Finished {
             best_epoch: best.epoch,
