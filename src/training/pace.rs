@@ -581,13 +581,14 @@ mod tests {
             seconds / guess(Task::Answer, &vit, &work(&vit))
         };
         // Small networks take ten times as long as their operations, a large one does not; most are small.
+        // How many classes there are hardly matters, and is not known of what was measured.
         let mut book = PaceBook::default();
         for small in ["cnn01", "cnn02", "cnn03"] {
             book.add(Source::Run, [answered(small, 10.0)]);
         }
-        assert!((ratio(&book) - 10.0).abs() < 1e-9);
+        assert!((ratio(&book) - 10.0).abs() < 1e-2);
         book.add(Source::Run, [answered("inception_feature", 1.5)]);
-        assert!((ratio(&book) - 1.5).abs() < 1e-9);
+        assert!((ratio(&book) - 1.5).abs() < 1e-3);
         // Its own frozen layers are nearer than anything another network does.
         let body = Pace {
             answer_s: None,
@@ -595,7 +596,7 @@ mod tests {
             ..pace(vit.clone(), f64::NAN)
         };
         book.add(Source::Trial, [body]);
-        assert!((ratio(&book) - 1.2).abs() < 1e-9);
+        assert!((ratio(&book) - 1.2).abs() < 1e-3);
     }
 
     #[test]
