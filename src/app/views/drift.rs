@@ -428,6 +428,7 @@ fn features(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
     };
     let response = ComboBox::from_id_salt("features")
         .width(230.0)
+        .height(360.0)
         .truncate()
         .selected_text(now.map_or("choose features".to_owned(), |n| format!("features {n}")))
         .show_ui(ui, |ui| {
@@ -445,6 +446,8 @@ fn features(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
                 cx.send(Action::PickDriftWeights);
             }
             ui.separator();
+            precision(ui, cx, data);
+            ui.separator();
             ui.label("Answers with a class");
             for run in data.runs.all() {
                 let on = data.drift.run.as_deref() == Some(run.dir.as_path());
@@ -457,8 +460,6 @@ fn features(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
                     cx.send(Command::OpenRun(run.dir.clone()));
                 }
             }
-            ui.separator();
-            precision(ui, cx, data);
         })
         .response;
     response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, "Features"));
