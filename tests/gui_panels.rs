@@ -17,7 +17,9 @@ use driftscope::app::views::panel::PanelContext;
 use driftscope::app::views::review::{ReviewData, ReviewView};
 use driftscope::app::views::train::{TrainData, TrainView};
 use driftscope::app::widgets::thumb_grid::Thumbs;
-use driftscope::domain::{ClassId, ClassSet, CostMatrix, ImageId, Label, Prediction, Split};
+use driftscope::domain::{
+    ClassId, ClassSet, CostMatrix, ImageId, Label, Precision, Prediction, Split,
+};
 use driftscope::drift::{
     Decision, DuplicateGroups, EmbeddingView, cheapest, combine, prior_shifted, regret,
 };
@@ -77,6 +79,7 @@ struct World {
     groups: ImageGroups,
     fine_tune: FineTuneState,
     network: Option<DriftNetwork>,
+    precision: Precision,
     inspected: Option<ImageId>,
     labelled: Vec<usize>,
     train_view: TrainView,
@@ -115,6 +118,7 @@ impl World {
             groups: ImageGroups::default(),
             fine_tune: FineTuneState::default(),
             network: None,
+            precision: Precision::Auto,
             inspected: None,
             labelled: vec![1235, 71, 270, 104, 6472, 126],
             classes,
@@ -173,6 +177,7 @@ impl World {
                     groups: &self.groups,
                     offer: None,
                     network: self.network.as_ref(),
+                    precision: self.precision,
                 };
                 self.drift_view.ui(ui, &cx, &data);
             }
@@ -1437,7 +1442,32 @@ fn the_network_that_looks_for_drift_is_named_and_chosen() {
     sent(&harness);
     let asked = press(&mut harness, "the run's own network");
     assert!(
-        matches!(asked.as_slice(), [Command::LookWithRun]),
+        matches!(
+            asked.as_slice(),
+            [Command::Choose(DriftChoice::Network(None))]
+        ),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn the_precision_is_chosen_beside_the_network_and_explained() {
+    let mut world = World::new();
+    runs(&mut world);
+    teach(&mut world, &[60]);
+    let mut harness = harness(world, Which::Drift);
+    harness.get_by_label("Features").click();
+    harness.run();
+    // Nothing was measured of the run.
+    harness.get_by_label_contains("auto is fp32");
+    harness.get_by_label("bf16").click();
+    harness.run();
+    let asked = sent(&harness);
+    assert!(
+        matches!(
+            asked.as_slice(),
+            [Command::Choose(DriftChoice::Precision(Precision::Bf16))]
+        ),
         "{asked:?}"
     );
 }

@@ -67,16 +67,23 @@ fn kept_activations_give_the_losses_of_the_whole_network() {
                 used = part.cache.is_some_and(|c| c.used && c.computed == 64);
             }
         });
-        let history = fitted.expect("trained").history;
-        let losses: Vec<[f64; 2]> = history.iter().map(|m| [m.train_loss, m.val_loss]).collect();
-        (losses, used)
+        let fitted = fitted.expect("trained");
+        let history = fitted.history.iter();
+        let losses: Vec<[f64; 2]> = history.map(|m| [m.train_loss, m.val_loss]).collect();
+        let answers = fitted.train.iter().flat_map(|p| p.probabilities.clone());
+        (losses, answers.collect::<Vec<f32>>(), used)
     };
     for part in ["head", "last_30", "last_100"] {
-        let (kept, used) = losses(part, true);
-        let (whole, unused) = losses(part, false);
+        let (kept, answers, used) = losses(part, true);
+        let (whole, whole_answers, unused) = losses(part, false);
         assert!(used && !unused, "{part}");
         for (a, b) in kept.iter().flatten().zip(whole.iter().flatten()) {
             assert!((a - b).abs() < 1e-4, "{part}: {kept:?} {whole:?}");
         }
+        // Those of the images that were learned from come from what was kept, too.
+        assert_eq!((answers.len(), whole_answers.len()), (96, 96));
+        let answers = answers.iter().zip(&whole_answers);
+        let most = answers.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(most < 1e-3, "{part}: {most}");
     }
 }

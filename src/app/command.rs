@@ -714,8 +714,6 @@ pub enum Command {
     UnmoveThreshold,
     /// The project decides by this from now on.
     Choose(DriftChoice),
-    /// Look for drift with the run's own network again.
-    LookWithRun,
     /// Forget the miss that was followed.
     Unfollow,
     /// Reckon what fine-tuning a network for drift will take.

@@ -428,6 +428,7 @@ mod tests {
             drift_rate: None,
             look_cost: None,
             drift_network: None,
+            precision: crate::domain::Precision::Auto,
         };
         Session::new(snapshot, None, HashMap::new())
     }

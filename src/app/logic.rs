@@ -411,8 +411,7 @@ impl App {
                     w.drift.map.ask(layout);
                 }
             }
-            Command::Choose(choice) => self.choose(choice),
-            Command::LookWithRun => self.look_with(None),
+            Command::Choose(choice) => self.choose(&choice),
             Command::SetThreshold(_)
             | Command::ProposedThreshold
             | Command::UnmoveThreshold

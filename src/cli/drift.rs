@@ -14,8 +14,8 @@ use crate::workflows::{
 };
 
 use super::args::{
-    DriftCommand, GroupsArgs, NetworkArgs, QueueOrder, RankArgs, RehearseArgs, SimulateArgs,
-    SubmitArgs,
+    DriftCommand, GroupsArgs, NetworkArgs, PrecisionArgs, QueueOrder, RankArgs, RehearseArgs,
+    SimulateArgs, SubmitArgs,
 };
 use super::data::project;
 use super::output::{Bar, Output, count};
@@ -72,7 +72,8 @@ fn rehearse(args: RehearseArgs, output: &Output) -> Result<()> {
 }
 
 fn simulate(args: SimulateArgs, output: &Output) -> Result<()> {
-    let project = project(&args.data, output)?;
+    let mut project = project(&args.data, output)?;
+    choose_precision(&mut project, &args.precision, output);
     let body = workflows::find_body(
         &args.model,
         args.weights.as_deref(),
@@ -176,20 +177,41 @@ fn groups(args: &GroupsArgs, output: &Output) -> Result<()> {
     }))
 }
 
-/// Remembers in the project with which network drift is to be looked for, if one is given.
+/// Remembers in the project with which network drift is to be looked for, if one is given, and runs networks as
+/// is said here.
 pub fn choose_network(project: &mut Project, args: &NetworkArgs, output: &Output) -> Result<()> {
-    let Some(weights) = &args.weights else {
-        return Ok(());
-    };
+    if let Some(weights) = &args.weights {
+        remember_network(project, &args.model, weights, output)?;
+    }
+    choose_precision(project, &args.precision, output);
+    Ok(())
+}
+
+/// Runs networks in the precision given, this time, or else in the project's.
+pub fn choose_precision(project: &mut Project, args: &PrecisionArgs, output: &Output) {
+    if let Some(precision) = args.precision {
+        project.settings.precision = precision;
+    }
+    if let Some(sentence) = workflows::precision_fallback(project.settings.precision) {
+        output.warn(&sentence);
+    }
+}
+
+fn remember_network(
+    project: &mut Project,
+    model: &str,
+    weights: &String,
+    output: &Output,
+) -> Result<()> {
     let path = Path::new(weights);
     let weights = if path.exists() {
         std::fs::canonicalize(path)?.display().to_string()
     } else {
         weights.clone()
     };
-    workflows::find_body(&args.model, Some(Path::new(&weights)), None, None)?;
+    workflows::find_body(model, Some(Path::new(&weights)), None, None)?;
     project.settings.drift_network = Some(DriftNetwork {
-        model: args.model.clone(),
+        model: model.to_owned(),
         weights,
     });
     if let Err(error) = project.settings.save_if_changed(&project.dir) {

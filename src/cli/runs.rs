@@ -14,6 +14,7 @@ use crate::workflows::{self, RunSummary, StudyRequest, TrainRequest, WorkflowErr
 use super::args::{EvaluateArgs, ModelsArgs, PredictArgs, StudyArgs, TrainArgs};
 use super::cost::{cost, headline, say_cost};
 use super::data::{project, project_at};
+use super::drift::choose_precision;
 use super::output::{Bar, Output};
 
 pub fn models(args: &ModelsArgs, output: &Output) -> Result<()> {
@@ -329,7 +330,8 @@ pub fn evaluate(args: &EvaluateArgs, output: &Output) -> Result<()> {
 }
 
 pub fn predict(args: &PredictArgs, output: &Output) -> Result<()> {
-    let project = project(&args.data, output)?;
+    let mut project = project(&args.data, output)?;
+    choose_precision(&mut project, &args.precision, output);
     let snapshot = project.snapshot();
     // The data set itself named as the run means its project's newest, wherever the project is kept.
     let run = if args.run == args.data.path {

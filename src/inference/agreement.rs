@@ -1,5 +1,7 @@
 //! Whether a network may be run in bf16.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::embedder::floats;
@@ -47,10 +49,25 @@ impl Agreement {
         })
     }
 
+    /// The share that is often enough.
+    pub(super) const REQUIRED_IN_WORDS: &str = "99.5 %";
+
     /// Whether that is often enough (99.5 %) to run in bf16.
     #[must_use]
     pub fn is_enough(self) -> bool {
         self.share >= REQUIRED
+    }
+}
+
+impl fmt::Display for Agreement {
+    /// `bf16 gives fp32's answer on 99.7 % of 283 images`, rounded down: all of them is what 100 % means.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = (1000.0 * self.share).floor() / 10.0;
+        write!(
+            f,
+            "bf16 gives fp32's answer on {percent} % of {} images",
+            self.n
+        )
     }
 }
 

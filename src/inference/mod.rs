@@ -3,6 +3,8 @@
 mod agreement;
 mod embedder;
 mod local;
+mod numbers;
 
 pub use agreement::Agreement;
 pub use embedder::{EmbeddedImage, Embedder, LocalMemory, answers};
+pub use numbers::{Evidence, fallback};

@@ -142,7 +142,7 @@ impl Project {
         }
     }
 
-    /// Remembers a choice about how drift is decided, in `project.toml`. Where it cannot be written, or makes no
+    /// Remembers a choice in `project.toml`. Where it cannot be written, or makes no
     /// sense, everything stays as it was.
     ///
     /// # Errors
@@ -180,6 +180,7 @@ impl Project {
             drift_rate: self.settings.drift_rate,
             look_cost: self.settings.look_cost,
             drift_network: self.settings.drift_network.clone(),
+            precision: self.settings.precision,
         }
     }
 

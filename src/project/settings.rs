@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ProjectError;
 use crate::dataset::{Manifest, OpenOptions, splits::SplitSpec};
-use crate::domain::CostMatrix;
+use crate::domain::{CostMatrix, Precision};
 use crate::storage::{StorageError, atomic_write};
 
 /// Newest format this program reads and the one it writes.
@@ -41,6 +41,9 @@ pub struct Settings {
     pub split_seed: u64,
     /// Column whose groups are never split.
     pub group_by: Option<String>,
+    /// In what numbers finished networks compute.
+    #[serde(skip_serializing_if = "is_auto")]
+    pub precision: Precision,
     /// What each kind of mistake costs, rows true, columns answered, drift last; what is usual for the
     /// classes when not given.
     pub cost: Option<CostMatrix>,
@@ -50,7 +53,7 @@ pub struct Settings {
     pub source: Source,
 }
 
-/// One choice about how drift is decided; none goes back to what is reckoned.
+/// One choice about how images are looked at and drift is decided; none goes back to what is reckoned.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DriftChoice {
     /// Probability from which an image is drift, `0..=1`.
@@ -63,6 +66,16 @@ pub enum DriftChoice {
     Cost(Option<CostMatrix>),
     /// The pretrained network that looks for drift instead of the run.
     Network(Option<DriftNetwork>),
+    /// In what numbers finished networks compute.
+    Precision(Precision),
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_auto(precision: &Precision) -> bool {
+    *precision == Precision::Auto
 }
 
 /// A network by name and file.
@@ -136,6 +149,7 @@ impl Default for Settings {
             validation_share: split.validation,
             split_seed: split.seed,
             group_by: None,
+            precision: Precision::Auto,
             cost: None,
             drift_network: None,
             source: Source::default(),
@@ -191,6 +205,7 @@ impl Settings {
             DriftChoice::LookCost(cost) => settings.look_cost = cost,
             DriftChoice::Cost(cost) => settings.cost = cost,
             DriftChoice::Network(network) => settings.drift_network = network,
+            DriftChoice::Precision(precision) => settings.precision = precision,
         }
         settings.check().map(|()| settings)
     }

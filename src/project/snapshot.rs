@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use crate::dataset::Manifest;
-use crate::domain::{ClassId, CostMatrix, ImageId, Label, Split};
+use crate::domain::{ClassId, CostMatrix, ImageId, Label, Precision, Split};
 
 use super::{DriftChoice, DriftNetwork};
 
@@ -28,10 +28,12 @@ pub struct Snapshot {
     pub look_cost: Option<f64>,
     /// A pretrained network to look for drift with, if one was chosen.
     pub drift_network: Option<DriftNetwork>,
+    /// In what numbers finished networks compute.
+    pub precision: Precision,
 }
 
 impl Snapshot {
-    /// Takes in a choice about how drift is decided.
+    /// Takes in a choice.
     pub fn choose(&mut self, choice: DriftChoice) {
         match choice {
             DriftChoice::Threshold(threshold) => self.drift_threshold = threshold,
@@ -41,6 +43,7 @@ impl Snapshot {
                 self.cost = cost.unwrap_or_else(|| CostMatrix::default_for(&self.manifest.classes));
             }
             DriftChoice::Network(network) => self.drift_network = network,
+            DriftChoice::Precision(precision) => self.precision = precision,
         }
     }
 

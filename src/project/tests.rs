@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::domain::ClassId;
+use crate::domain::{ClassId, Precision};
 use crate::labels::{Change, Source as LabelSource};
 
 /// A folder of `classes` with `n` images each.
@@ -323,4 +323,32 @@ fn choices_that_make_no_sense_change_nothing() {
     let refused = Project::open(folder.path(), &OpenOptions::default(), None).err();
     let refused = refused.unwrap().to_string();
     assert!(refused.contains("drift_threshold is 4"), "{refused}");
+}
+
+#[test]
+fn a_precision_is_kept_and_an_unknown_one_is_told() {
+    let folder = class_folders(&["a", "b"], 10);
+    let mut project = open(folder.path());
+    let file = project.dir.join(Settings::FILE);
+    let text = || fs::read_to_string(&file).unwrap();
+    assert_eq!(project.snapshot().precision, Precision::Auto);
+    assert!(!text().contains("precision"), "auto goes without saying");
+    for precision in [Precision::Bf16, Precision::Fp32] {
+        project.choose(DriftChoice::Precision(precision)).unwrap();
+        drop(project);
+        project = open(folder.path());
+        assert_eq!(project.snapshot().precision, precision);
+    }
+    let good = text();
+    project
+        .choose(DriftChoice::Precision(Precision::Auto))
+        .unwrap();
+    assert!(!text().contains("precision"));
+    drop(project);
+    fs::write(&file, good.replace("fp32", "half")).unwrap();
+    let refused = Project::open(folder.path(), &OpenOptions::default(), None).err();
+    let refused = refused.unwrap().to_string();
+    assert!(refused.contains(&file.display().to_string()), "{refused}");
+    let words = "the precision is \"half\"; it is one of auto, fp32 and bf16";
+    assert!(refused.contains(words), "{refused}");
 }

@@ -127,11 +127,16 @@ pub fn estimate(
     let sum = |seconds: fn(&PhaseCost) -> f64| phases.iter().map(seconds).sum::<f64>();
     let (cache_s, epochs_s) = (sum(|p| p.cache_s), sum(|p| p.at_most_s));
     let mut answers_s = 0.0;
-    if let Some(phase) = phases.first() {
+    if let Some(phase) = phases.last() {
         let work = Workload::new(&plan.model, plan.size, classes, &phase.trainable)?;
-        let (answer_s, known) = book.seconds(Task::Answer, &phase.setting, &work);
-        answers_s = answer_s * (images.test + images.train) as f64;
-        source = source.max(known);
+        let mut answers = |task, images: usize| {
+            let (answer_s, known) = book.seconds(task, &phase.setting, &work);
+            source = source.max(known);
+            answer_s * images as f64
+        };
+        let kept = phase.setting.keeps_plain();
+        let learned = if kept { Task::Measure } else { Task::Answer };
+        answers_s = answers(Task::Answer, images.test) + answers(learned, images.train);
     }
     let kept = phases.iter().filter(|p| p.kept).filter_map(|p| p.cache);
     let activations = kept.map(|cache| cache.bytes).sum();
@@ -486,6 +491,10 @@ mod tests {
         assert!(changed.disk.activations > base.disk.activations * 3);
         let every = of("frozen layers not kept");
         assert!(every.at_most_s > base.at_most_s && every.disk.activations == 0);
+        // What is kept of the images that were learned from serves their answers at the end, unless it is of
+        // changed ones.
+        assert!(every.answers_s > 1.5 * base.answers_s);
+        assert!((changed.answers_s - every.answers_s).abs() < 1e-9);
         assert!(
             choices
                 .iter()

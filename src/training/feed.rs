@@ -1,7 +1,11 @@
 //! From examples to the tensors that enter the network.
 
-use std::time::Instant;
+use std::{
+    thread::{self, Scope},
+    time::Instant,
+};
 
+use crossbeam_channel::{self as channel, Sender};
 use rand::{RngExt as _, SeedableRng as _, seq::SliceRandom as _};
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor};
@@ -12,8 +16,9 @@ use crate::imaging::Augmentation;
 use crate::jobs::JobContext;
 use crate::models::{self, InferenceModel, Model, TrainableSet, stack};
 
-/// Where the pixels of an image come from, at the plan's size.
-pub trait PixelSource {
+/// Where the pixels of an image come from, at the plan's size. They are read on another thread than that of the
+/// steps.
+pub trait PixelSource: Sync {
     /// `size * size` bytes, row by row.
     fn pixels(&self, image: ImageId) -> &[u8];
 }
@@ -30,15 +35,113 @@ pub struct Example {
 /// The image itself, unchanged.
 const PLAIN: u32 = 0;
 
+/// Images as they are learned from, before any tensor: which variant of each, and its pixels.
+#[derive(Clone, Copy)]
+struct Pictures<'a> {
+    source: &'a dyn PixelSource,
+    size: u32,
+    augmentation: Augmentation,
+    /// Variants of a training image that are kept; the epochs take turns with them. None are kept where it is
+    /// `None`: then every epoch has variants of its own.
+    kept: Option<u32>,
+    seed: u64,
+}
+
+impl Pictures<'_> {
+    /// The variant of an image that is learned from in `epoch`: by image and epoch alone.
+    fn learned(&self, image: ImageId, epoch: usize) -> Variant {
+        let number = match self.kept {
+            _ if self.augmentation.is_none() => PLAIN,
+            // Neighbours in a batch are at different variants.
+            Some(variants) => {
+                1 + (epoch as u64 + u64::from(image.0)).rem_euclid(u64::from(variants)) as u32
+            }
+            None => epoch as u32,
+        };
+        (image, number)
+    }
+
+    /// The pixels of `variants`, one after the other: changed by seed, image and number alone.
+    fn pixels(&self, variants: &[Variant]) -> Vec<u8> {
+        let length = (self.size * self.size) as usize;
+        let mut all = Vec::with_capacity(variants.len() * length);
+        for &(image, number) in variants {
+            let pixels = self.source.pixels(image);
+            if number == PLAIN {
+                all.extend_from_slice(pixels);
+                continue;
+            }
+            let start = all.len();
+            all.resize(start + pixels.len(), 0);
+            let seed = mix(self.seed, image.index(), number as usize);
+            self.augmentation
+                .apply(pixels, self.size, seed, &mut all[start..]);
+        }
+        all
+    }
+
+    /// Images that are learned from in `epoch`.
+    fn learned_from(&self, examples: &[Example], epoch: usize) -> Pixels {
+        self.batch(
+            examples
+                .iter()
+                .map(|e| self.learned(e.image, epoch))
+                .collect(),
+        )
+    }
+
+    fn batch(&self, variants: Vec<Variant>) -> Pixels {
+        let bytes = match self.kept {
+            Some(_) => Vec::new(),
+            None => self.pixels(&variants),
+        };
+        Pixels { variants, bytes }
+    }
+}
+
+/// A batch before it is a tensor.
+pub(super) struct Pixels {
+    variants: Vec<Variant>,
+    /// None where what enters the network is kept.
+    bytes: Vec<u8>,
+}
+
+/// A step's share of an epoch.
+pub(super) struct Batch<'a> {
+    /// Counted from 0.
+    pub step: usize,
+    /// What is learned from.
+    pub examples: &'a [Example],
+    /// The same, as it enters; see [`Feed::input`].
+    pub pixels: Pixels,
+}
+
+/// Batches in the order of their steps, made one ahead where they take time to make.
+pub(super) struct Batches<'a> {
+    batches: Box<dyn Iterator<Item = Batch<'a>> + 'a>,
+    wanted: Option<Sender<()>>,
+}
+
+impl<'a> Batches<'a> {
+    /// The next one; waits for it.
+    pub fn next(&mut self) -> Option<Batch<'a>> {
+        self.batches.next()
+    }
+
+    /// Has the one after that made while this one is learned from. Not before its step is sure to be taken: a
+    /// pause or a stop leaves the rest unread.
+    pub fn make_next(&self) {
+        if let Some(wanted) = &self.wanted {
+            // Whoever makes them is gone after the last.
+            wanted.send(()).unwrap_or_default();
+        }
+    }
+}
+
 /// Hands batches to a phase: pixels, or the activations of its frozen layers where those are kept.
 pub(super) struct Feed<'a> {
-    pixels: &'a dyn PixelSource,
-    size: u32,
+    pictures: Pictures<'a>,
     device: Device,
-    augmentation: Augmentation,
-    /// Variants of a training image that are kept; the epochs take turns with them.
-    variants: u32,
-    seed: u64,
     /// The first stage that learns.
     first_stage: usize,
     kept: Option<Activations>,
@@ -48,14 +151,17 @@ pub(super) struct Feed<'a> {
 
 impl<'a> Feed<'a> {
     /// A feed of whole images.
-    pub fn of_pixels(pixels: &'a dyn PixelSource, model: &Model) -> Self {
-        Self {
-            pixels,
+    pub fn of_pixels(source: &'a dyn PixelSource, model: &Model) -> Self {
+        let pictures = Pictures {
+            source,
             size: model.size,
-            device: model.variables.device(),
             augmentation: Augmentation::default(),
-            variants: 1,
+            kept: None,
             seed: 0,
+        };
+        Self {
+            pictures,
+            device: model.variables.device(),
             first_stage: 0,
             kept: None,
             frozen: None,
@@ -74,14 +180,17 @@ impl<'a> Feed<'a> {
         as_before: Option<bool>,
         context: &JobContext,
     ) -> Result<(Self, Option<CacheUse>), TrainError> {
+        let whole = Self::of_pixels(data.pixels, model);
         let mut feed = Self {
+            pictures: Pictures {
+                augmentation: plan.augmentation,
+                seed: plan.seed,
+                ..whole.pictures
+            },
             first_stage: set.first_stage,
-            augmentation: plan.augmentation,
-            variants: plan.cached_variants,
-            seed: plan.seed,
             frozen: (set.first_stage > 0)
                 .then(|| model.optimize_for_inference(models::Precision::Full)),
-            ..Self::of_pixels(data.pixels, model)
+            ..whole
         };
         let folder = data.cache.as_deref();
         let (Some(folder), Some(body), true) = (folder, &feed.frozen, plan.cache_activations)
@@ -109,10 +218,11 @@ impl<'a> Feed<'a> {
         };
         if used.used {
             let mut kept = Activations::open(model, set, folder)?;
-            let read = |variant: Variant| feed.variant(variant);
+            let read = |variant: Variant| feed.pictures.pixels(&[variant]);
             used.computed = kept.fill(body, &variants, &read, context)?;
             used.seconds = started.elapsed().as_secs_f64();
             if kept.holds(&variants) {
+                feed.pictures.kept = Some(plan.cached_variants);
                 feed.kept = Some(kept);
             }
         }
@@ -124,37 +234,73 @@ impl<'a> Feed<'a> {
         self.kept.is_some()
     }
 
-    /// What enters stage [`Feed::stage`] for images that are learned from: changed at random where the plan
-    /// says so, by seed, image and epoch alone.
-    pub fn training(&self, examples: &[Example], epoch: usize) -> Tensor {
-        if self.augmentation.is_none() {
-            return self.plain(examples);
-        }
-        let number = |e: &Example| {
-            if self.kept.is_some() {
-                // Neighbours in a batch are at different variants.
-                1 + (epoch as u64 + u64::from(e.image.0)).rem_euclid(u64::from(self.variants))
-                    as u32
-            } else {
-                epoch as u32
-            }
+    /// Whether what the frozen layers make of these images, unchanged, is kept.
+    pub fn keeps(&self, examples: &[Example]) -> bool {
+        let plain: Vec<Variant> = examples.iter().map(|e| (e.image, PLAIN)).collect();
+        self.kept.as_ref().is_some_and(|kept| kept.holds(&plain))
+    }
+
+    /// The batches of what is left of an epoch: `size` examples each of `order`, from step `first` on. Pixels are
+    /// read, and changed at random where the plan says so, by a thread of `scope`, which ends when the batches are
+    /// dropped.
+    pub fn batches<'scope>(
+        &self,
+        scope: &'scope Scope<'scope, '_>,
+        order: &'scope [Example],
+        size: usize,
+        first: usize,
+        epoch: usize,
+    ) -> Batches<'scope>
+    where
+        'a: 'scope,
+    {
+        let pictures = self.pictures;
+        let batch = move |(step, examples): (usize, &'scope [Example])| Batch {
+            step,
+            examples,
+            pixels: pictures.learned_from(examples, epoch),
         };
-        let variants: Vec<Variant> = examples.iter().map(|e| (e.image, number(e))).collect();
-        self.batch(&variants)
+        let batches = order.chunks(size).enumerate().skip(first).map(batch);
+        if !self.is_kept() {
+            let (made, ready) = channel::bounded(1);
+            let (wanted, wants) = channel::bounded(1);
+            let ahead = batches.clone();
+            let work = move || {
+                for batch in ahead {
+                    if made.send(batch).is_err() || wants.recv().is_err() {
+                        break;
+                    }
+                }
+            };
+            let thread = thread::Builder::new().name("pixels ahead".to_owned());
+            // A system that gives no thread: each batch is made when its step comes.
+            if thread.spawn_scoped(scope, work).is_ok() {
+                return Batches {
+                    batches: Box::new(ready.into_iter()),
+                    wanted: Some(wanted),
+                };
+            }
+        }
+        Batches {
+            batches: Box::new(batches),
+            wanted: None,
+        }
     }
 
     /// What enters stage [`Feed::stage`] for images that are measured on: never changed.
     pub fn plain(&self, examples: &[Example]) -> Tensor {
-        let variants: Vec<Variant> = examples.iter().map(|e| (e.image, PLAIN)).collect();
-        self.batch(&variants)
+        let variants = examples.iter().map(|e| (e.image, PLAIN)).collect();
+        self.input(&self.pictures.batch(variants))
     }
 
-    fn batch(&self, variants: &[Variant]) -> Tensor {
+    /// What enters stage [`Feed::stage`] for a batch.
+    pub fn input(&self, batch: &Pixels) -> Tensor {
         if let Some(kept) = &self.kept {
-            return kept.batch(variants);
+            return kept.batch(&batch.variants);
         }
-        let pixels: Vec<Vec<u8>> = variants.iter().map(|v| self.variant(*v)).collect();
-        let images = stack(pixels.iter().map(|p| &p[..]), self.size, self.device);
+        let size = self.pictures.size;
+        let images = batch.bytes.chunks_exact((size * size) as usize);
+        let images = stack(images, size, self.device);
         let Some(body) = &self.frozen else {
             return images;
         };
@@ -162,19 +308,6 @@ impl<'a> Feed<'a> {
         body.run(&images, 0..self.first_stage)
             .to_kind(Kind::Half)
             .to_kind(Kind::Float)
-    }
-
-    /// The pixels of a variant of an image.
-    fn variant(&self, (image, number): Variant) -> Vec<u8> {
-        let pixels = self.pixels.pixels(image);
-        if number == PLAIN {
-            return pixels.to_vec();
-        }
-        let mut changed = vec![0; pixels.len()];
-        let seed = mix(self.seed, image.index(), number as usize);
-        self.augmentation
-            .apply(pixels, self.size, seed, &mut changed);
-        changed
     }
 
     /// The stage that a batch enters.
@@ -230,6 +363,11 @@ pub(super) fn order(
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
     use super::*;
 
     #[test]
@@ -299,9 +437,100 @@ mod tests {
         let same = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]) == 0.0;
         let plain = stack([Ramp.pixels(ImageId(0))].into_iter(), 32, Device::Cpu);
         assert!(same(&feed.plain(&validation), &plain));
-        let epoch = |n| feed.training(&train[..1], n);
+        let learned = |e: &[Example], n| feed.input(&feed.pictures.learned_from(e, n));
+        let epoch = |n| learned(&train[..1], n);
         assert!(!same(&epoch(1), &plain) && !same(&epoch(1), &epoch(2)));
         assert!(same(&epoch(1), &epoch(1)));
-        assert!(!same(&epoch(1), &feed.training(&train[1..], 1)));
+        assert!(!same(&epoch(1), &learned(&train[1..], 1)));
+    }
+
+    /// Pictures that differ, and how many of them were read.
+    struct Counted {
+        pictures: Vec<Vec<u8>>,
+        read: AtomicUsize,
+    }
+
+    impl Counted {
+        fn new(n: usize) -> (Self, Vec<Example>) {
+            let picture = |i: usize| (0..32 * 32).map(|p| (p * (i + 3) % 251) as u8).collect();
+            let example = |i| Example {
+                image: ImageId::from(i),
+                class: ClassId(0),
+            };
+            let counted = Self {
+                pictures: (0..n).map(picture).collect(),
+                read: AtomicUsize::default(),
+            };
+            (counted, (0..n).map(example).collect())
+        }
+    }
+
+    impl PixelSource for Counted {
+        fn pixels(&self, image: ImageId) -> &[u8] {
+            self.read.fetch_add(1, Ordering::Relaxed);
+            &self.pictures[image.index()]
+        }
+    }
+
+    fn changing_feed(source: &Counted) -> Feed<'_> {
+        let model = Model::new("cnn03", 32, 2, 1, Device::Cpu).expect("built");
+        let mut feed = Feed::of_pixels(source, &model);
+        feed.pictures.augmentation = Augmentation::study();
+        feed.pictures.seed = 7;
+        feed
+    }
+
+    #[test]
+    fn batches_made_ahead_are_those_made_when_their_step_comes() {
+        let (source, examples) = Counted::new(23);
+        let feed = changing_feed(&source);
+        for first in [0, 3, 6] {
+            let mut step = first;
+            thread::scope(|scope| {
+                let mut batches = feed.batches(scope, &examples, 4, first, 5);
+                while let Some(batch) = batches.next() {
+                    batches.make_next();
+                    assert_eq!(batch.step, step);
+                    let own = examples.chunks(4).nth(step).expect("a step of the epoch");
+                    assert_eq!(batch.examples, own);
+                    let direct = feed.pictures.learned_from(own, 5);
+                    assert_eq!(batch.pixels.variants, direct.variants);
+                    assert_eq!(batch.pixels.bytes, direct.bytes);
+                    assert!(feed.input(&batch.pixels).equal(&feed.input(&direct)));
+                    step += 1;
+                }
+            });
+            assert_eq!(step, 6);
+        }
+    }
+
+    #[test]
+    fn who_stops_in_the_middle_of_an_epoch_waits_for_one_batch_at_most() {
+        let (source, examples) = Counted::new(400);
+        let feed = changing_feed(&source);
+        let stop = |sure: bool, panics: bool| {
+            source.read.store(0, Ordering::Relaxed);
+            let ended = catch_unwind(AssertUnwindSafe(|| {
+                // A scope ends when its threads have: a hang here is a hang of the training.
+                thread::scope(|scope| {
+                    let mut batches = feed.batches(scope, &examples, 4, 0, 1);
+                    assert_eq!(batches.next().map(|b| b.step), Some(0));
+                    batches.make_next();
+                    assert_eq!(batches.next().map(|b| b.step), Some(1));
+                    if sure {
+                        batches.make_next();
+                    }
+                    assert!(!panics, "a step that fails");
+                });
+            }));
+            assert_eq!(ended.is_err(), panics);
+            source.read.load(Ordering::Relaxed)
+        };
+        // Nothing is read of what nobody wants yet.
+        assert_eq!(stop(false, false), 8);
+        for panics in [false, true] {
+            let read = stop(true, panics);
+            assert!(read == 8 || read == 12, "{read}");
+        }
     }
 }

@@ -25,7 +25,9 @@ pub use feed::{Example, PixelSource};
 pub use objective::log_prior;
 pub use pace::{Pace, PaceBook, PaceRecorder, Setting, Source, Task, Workload, guess};
 pub use plan::{
-    Balance, Loss, Monitor, Phase, Plan, PlanError, Precision, ResolvedPhase, Sampler, Schedule,
-    preset, preset_for, preset_names,
+    Balance, Loss, Monitor, Phase, Plan, PlanError, ResolvedPhase, Sampler, Schedule, preset,
+    preset_for, preset_names,
 };
 pub use trainer::{Fitted, TrainData, TrainError, fit, resume};
+
+pub use crate::domain::Precision;

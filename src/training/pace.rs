@@ -57,6 +57,12 @@ impl Setting {
             averaged: plan.ema_decay > 0.0,
         })
     }
+
+    /// Whether what frozen layers say of the images as they are that are learned from was kept.
+    #[must_use]
+    pub fn keeps_plain(&self) -> bool {
+        self.kept && !self.augmented
+    }
 }
 
 /// Seconds for one image in a phase, as they were measured.
@@ -149,10 +155,19 @@ impl PaceRecorder {
                 }
             }
             TrainEvent::Finished { report, .. } => {
-                // The test split and the images that were learned from are read between the last two events.
-                let images = report.n as usize + self.train;
+                // The test split and the images that were learned from are read between the last two events, the
+                // latter as validation images are where they are kept.
                 let seconds = self.last_event.elapsed().as_secs_f64();
-                self.answer_s = Some(seconds / images.max(1) as f64);
+                let train = self.train as f64;
+                let phase = self
+                    .phases
+                    .last()
+                    .filter(|phase| phase.setting.keeps_plain());
+                let behind = phase.and_then(|phase| settled(phase.measure_s.clone()));
+                self.answer_s = Some(match behind {
+                    Some(measure_s) => (seconds - measure_s * train) / report.n.max(1) as f64,
+                    None => seconds / (report.n as f64 + train).max(1.0),
+                });
             }
             // An epoch gone on with counts its seconds from before the break.
             TrainEvent::Resumed { .. }
@@ -240,6 +255,16 @@ pub enum Task {
     Answer,
 }
 
+impl Task {
+    /// The tasks whose speed tells something of this one: networks that learn have loops of their own.
+    fn kin(self) -> &'static [Self] {
+        match self {
+            Self::Learn => &[Self::Learn],
+            Self::Measure | Self::Body | Self::Answer => &[Self::Measure, Self::Body, Self::Answer],
+        }
+    }
+}
+
 /// How much there is to do for one image, from the shapes of the layers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Workload {
@@ -305,6 +330,9 @@ const MEMORY_BYTES_PER_S: f64 = 10e9;
 /// What every image costs beside: being read and counted. `docs/BENCHMARKS.md`: 18,000 images a second where
 /// only the last layer learns.
 const OVERHEAD_S: f64 = 5e-5;
+/// What was measured of another network is as far away as ten times the work (a distance of logarithms): small
+/// networks are bound by memory, large ones by arithmetic.
+const OTHER_MODEL: f64 = std::f64::consts::LN_10;
 /// One pixel changed at random, seconds.
 const AUGMENT_PIXEL_S: f64 = 1e-8;
 
@@ -387,7 +415,8 @@ impl PaceBook {
     }
 
     /// Seconds that `task` takes for one image, and how that is known: as it was measured in this very
-    /// setting; else what the nearest setting measured, or all of them, says of a guess.
+    /// setting; else a guess, times what the nearest measurement took against its own guess. Near is, first, the
+    /// same task of the same layers, then whatever work is about as much.
     #[must_use]
     pub fn seconds(&self, task: Task, setting: &Setting, work: &Workload) -> (f64, Source) {
         if let Some(found) = self.measured(task, setting) {
@@ -405,22 +434,19 @@ impl PaceBook {
             return (behind + body, one.max(other));
         }
         let guessed = guess(task, setting, work);
-        let ratios = |alike: bool| {
-            let known = self
-                .known
-                .iter()
-                .filter(move |known| !alike || is_like(task, &known.pace.setting, setting));
-            known.filter_map(move |known| {
-                let own = guess(task, &known.pace.setting, &known.work);
-                Some((own, taken(task, &known.pace)? / own))
+        let ratios = self.known.iter().flat_map(|known| {
+            let like = is_like(task, &known.pace.setting, setting);
+            let other = known.pace.setting.model != setting.model;
+            task.kin().iter().filter_map(move |kin| {
+                let own = guess(*kin, &known.pace.setting, &known.work);
+                let far = (own / guessed).ln().abs() + if other { OTHER_MODEL } else { 0.0 };
+                let ratio = taken(*kin, &known.pace)? / own;
+                Some((!(like && *kin == task), far, ratio))
             })
-        };
-        let distance = |own: f64| (own / guessed).ln().abs();
-        let nearest = ratios(true).min_by(|a, b| distance(a.0).total_cmp(&distance(b.0)));
-        let ratio = nearest
-            .map(|(_, ratio)| ratio)
-            .or_else(|| median(ratios(false).map(|(_, ratio)| ratio).collect()));
-        (guessed * ratio.unwrap_or(1.0), Source::Estimated)
+        });
+        let nearest = ratios.min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        let ratio = nearest.map_or(1.0, |(.., ratio)| ratio);
+        (guessed * ratio, Source::Estimated)
     }
 
     fn measured(&self, task: Task, setting: &Setting) -> Option<(f64, Source)> {
@@ -536,6 +562,41 @@ mod tests {
         let (seconds, _) = book.seconds(Task::Learn, &other, &work(&other));
         let guessed = guess(Task::Learn, &other, &work(&other));
         assert!((seconds / guessed - 2.0).abs() < 1e-3);
+    }
+
+    #[test]
+    fn what_is_unknown_follows_the_work_that_is_nearest_to_it() {
+        let answered = |name: &str, ratio: f64| {
+            let setting = setting(&preset(name).expect("a preset"));
+            let answer_s = Some(ratio * guess(Task::Answer, &setting, &work(&setting)));
+            Pace {
+                answer_s,
+                ..pace(setting, f64::NAN)
+            }
+        };
+        let vit = setting(&preset("vit_head").expect("a preset"));
+        let ratio = |book: &PaceBook| {
+            let (seconds, source) = book.seconds(Task::Answer, &vit, &work(&vit));
+            assert_eq!(source, Source::Estimated);
+            seconds / guess(Task::Answer, &vit, &work(&vit))
+        };
+        // Small networks take ten times as long as their operations, a large one does not; most are small.
+        // How many classes there are hardly matters, and is not known of what was measured.
+        let mut book = PaceBook::default();
+        for small in ["cnn01", "cnn02", "cnn03"] {
+            book.add(Source::Run, [answered(small, 10.0)]);
+        }
+        assert!((ratio(&book) - 10.0).abs() < 1e-2);
+        book.add(Source::Run, [answered("inception_feature", 1.5)]);
+        assert!((ratio(&book) - 1.5).abs() < 1e-3);
+        // Its own frozen layers are nearer than anything another network does.
+        let body = Pace {
+            answer_s: None,
+            body_s: Some(1.2 * guess(Task::Body, &vit, &work(&vit))),
+            ..pace(vit.clone(), f64::NAN)
+        };
+        book.add(Source::Trial, [body]);
+        assert!((ratio(&book) - 1.2).abs() < 1e-3);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::Precision;
 use crate::imaging::{Augmentation, Framing};
 use crate::models::Preprocessing;
 
@@ -37,19 +38,6 @@ pub enum Loss {
     CrossEntropy,
     /// Focal loss: cross-entropy that fades for images already answered well (Lin et al. 2017, eq. 4).
     Focal,
-}
-
-/// In what numbers the layers compute while they learn. Weights, losses and what is remembered of gradients
-/// are fp32 always.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// bf16 where the processor has it and the network gains from it, else fp32.
-    Auto,
-    /// fp32.
-    Fp32,
-    /// bf16, be it emulated.
-    Bf16,
 }
 
 /// How the learning rate moves within a phase.
@@ -194,7 +182,8 @@ pub struct Plan {
     pub train_per_class: Option<usize>,
     /// Seeds split, weights and batches.
     pub seed: u64,
-    /// In what numbers the layers compute while they learn.
+    /// In what numbers the layers compute while they learn; bf16 is taken even where it is emulated. Weights,
+    /// losses and what is remembered of gradients are fp32 always.
     pub precision: Precision,
     /// Whether what enters the first layer that learns is computed once and kept, where there is room.
     pub cache_activations: bool,

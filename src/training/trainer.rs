@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -12,7 +13,7 @@ use super::{
     PixelSource, Plan, Precision, ResolvedPhase, TrainEvent, ValidationPrediction,
     checkpoint::{Keeper, Moment},
     ema::Ema,
-    feed::{Feed, mix, order, targets},
+    feed::{Batch, Feed, mix, order, targets},
     log_prior,
     objective::Objective,
     place::{Best, Place},
@@ -248,6 +249,8 @@ struct Training<'a> {
     weights: Option<String>,
     history: Vec<EpochMetrics>,
     best: Option<Best>,
+    /// That of the last phase.
+    feed: Option<Feed<'a>>,
     reason: &'static str,
     keeper: Option<Keeper>,
     /// When it began, less the time for which it was interrupted.
@@ -283,6 +286,7 @@ impl<'a> Training<'a> {
             weights,
             history: Vec::new(),
             best: None,
+            feed: None,
             reason: "all epochs done",
             keeper: data.checkpoints.as_ref().map(Keeper::new),
             started: Instant::now(),
@@ -335,6 +339,8 @@ impl<'a> Training<'a> {
         if from.is_none() {
             self.begin(at, &phase)?;
         }
+        // What it holds would only be in the way of the next.
+        self.feed = None;
         let as_before = from.as_ref().map(|from| from.state.kept);
         let (feed, cache) = Feed::for_phase(&self.model, set, plan, data, as_before, self.context)?;
         emit(TrainEvent::Phase(PhaseStart {
@@ -356,6 +362,7 @@ impl<'a> Training<'a> {
         while course.place.epoch < phase.epochs && course.place.waited < phase.patience {
             if !self.epoch(&mut course, &phase, emit)? {
                 self.reason = "stopped by the user";
+                self.feed = Some(course.feed);
                 return self.settle();
             }
         }
@@ -364,6 +371,7 @@ impl<'a> Training<'a> {
         }
         // What follows takes long, or changes the weights.
         self.keep(&course, emit);
+        self.feed = Some(course.feed);
         self.settle()
     }
 
@@ -440,29 +448,38 @@ impl<'a> Training<'a> {
         let earlier = earlier.iter().map(|p| p.epochs).sum::<usize>() + course.place.epoch;
         let steps = self.steps();
         let mut last_event = Instant::now();
-        let batches = order.chunks(plan.batch).enumerate();
-        for (step, batch) in batches.skip(course.place.step) {
-            course.place.step = step;
-            course.place.seconds = started.elapsed().as_secs_f64();
-            if !self.may_go_on(course, emit)? {
-                return Ok(false);
+        let learned = thread::scope(|scope| {
+            let first = course.place.step;
+            let mut batches = (course.feed).batches(scope, &order, plan.batch, first, epoch);
+            while let Some(batch) = batches.next() {
+                let step = batch.step;
+                course.place.step = step;
+                course.place.seconds = started.elapsed().as_secs_f64();
+                if !self.may_go_on(course, emit)? {
+                    return Ok(false);
+                }
+                batches.make_next();
+                self.step(course, phase, epoch, &batch)?;
+                self.context.progress.set(
+                    (earlier * steps + step + 1) as u64,
+                    (most * steps) as u64,
+                    &format!("training {}", plan.model),
+                );
+                if last_event.elapsed() >= STEP_EVENT_EVERY || step + 1 == steps {
+                    last_event = Instant::now();
+                    let seen = &course.place.seen;
+                    emit(TrainEvent::Step {
+                        epoch,
+                        step: step + 1,
+                        loss: seen.mean_loss(),
+                        images_per_s: seen.images as f64 / started.elapsed().as_secs_f64(),
+                    });
+                }
             }
-            self.step(course, phase, epoch, batch)?;
-            self.context.progress.set(
-                (earlier * steps + step + 1) as u64,
-                (most * steps) as u64,
-                &format!("training {}", plan.model),
-            );
-            if last_event.elapsed() >= STEP_EVENT_EVERY || step + 1 == steps {
-                last_event = Instant::now();
-                let seen = &course.place.seen;
-                emit(TrainEvent::Step {
-                    epoch,
-                    step: step + 1,
-                    loss: seen.mean_loss(),
-                    images_per_s: seen.images as f64 / started.elapsed().as_secs_f64(),
-                });
-            }
+            Ok::<_, TrainError>(true)
+        })?;
+        if !learned {
+            return Ok(false);
         }
         let improved = self.validate(course, phase, started, emit);
         course.place = course.place.next_epoch(improved, self.data.classes.len());
@@ -515,19 +532,19 @@ impl<'a> Training<'a> {
         course: &mut Course<'_>,
         phase: &ResolvedPhase,
         epoch: usize,
-        batch: &[Example],
+        batch: &Batch<'_>,
     ) -> Result<(), TrainError> {
         let learning_rate = self.rate(course, phase);
         let step = course.place.step;
         course.adam.set_learning_rate(learning_rate);
         // Dropout masks follow from seed, epoch and step alone.
         tch::manual_seed(mix(self.plan.seed, epoch, step).cast_signed());
-        let input = course.feed.training(batch, epoch);
+        let input = course.feed.input(&batch.pixels);
         let stages = course.feed.stage()..self.model.stages();
         let embeddings = self.model.run(&input.to_kind(course.kind), stages, true);
         let embeddings = embeddings.to_kind(Kind::Float);
         let logits = self.model.head(&embeddings, true);
-        let targets = targets(batch).to_device(logits.device());
+        let targets = targets(batch.examples).to_device(logits.device());
         let loss = self.objective.loss(&logits, &targets);
         let value = loss.double_value(&[]);
         if !value.is_finite() {
@@ -541,7 +558,7 @@ impl<'a> Training<'a> {
         if let Some(ema) = &mut course.ema {
             ema.update();
         }
-        course.place.seen.add(value, &logits, batch);
+        course.place.seen.add(value, &logits, batch.examples);
         if let Some(keeper) = &mut self.keeper {
             keeper.unsaved = true;
         }
@@ -668,15 +685,18 @@ impl<'a> Training<'a> {
     ) -> Result<Fitted, TrainError> {
         let (plan, data) = (self.plan, self.data);
         let k = data.classes.len();
-        let feed = Feed::of_pixels(data.pixels, &self.model);
-        let test = self.answers(&feed, &data.test)?;
+        let whole = Feed::of_pixels(data.pixels, &self.model);
+        let test = self.answers(&whole, &data.test)?;
         let report = Report::new(
             data.classes.clone(),
             confusion(k, &data.test, &test),
             cost,
             plan.seed,
         )?;
-        let train = self.answers(&feed, &data.train)?;
+        // The frozen layers of the last phase are those of the best weights, whichever phase brought them: what
+        // they made of these images need not be made again.
+        let kept = self.feed.as_ref().filter(|feed| feed.keeps(&data.train));
+        let train = self.answers(kept.unwrap_or(&whole), &data.train)?;
         let best = self.best.ok_or(TrainError::NothingToKeep)?;
         emit(TrainEvent::Finished {
             best_epoch: best.epoch,

@@ -7,7 +7,7 @@ use std::{
 
 use crate::domain::{ImageId, Prediction};
 use crate::imaging::{Die, Framing, PixelCache, Wanted};
-use crate::inference::{EmbeddedImage, Embedder};
+use crate::inference::{EmbeddedImage, Embedder, Evidence};
 use crate::jobs::JobContext;
 use crate::models::{Model, ModelSpec, Precision, Preprocessing, best_device};
 use crate::project::Snapshot;
@@ -71,8 +71,7 @@ impl Eyes {
         })
     }
 
-    /// Those of a pretrained network, in the fastest precision: its features are compared with each other,
-    /// and an angle between two of them hardly feels the rounding.
+    /// Those of a pretrained network.
     pub fn of_body(snapshot: &Snapshot, body: &Body) -> Result<Self, WorkflowError> {
         let device = best_device();
         let size = match body.size {
@@ -85,7 +84,8 @@ impl Eyes {
         // The same weights see other things in pixels of another scale.
         let scale = model.preprocessing.name();
         let weights = digest_parts([&report.digest[..], scale.as_bytes()]);
-        let precision = Precision::fastest(device);
+        let fastest = Precision::fastest(device);
+        let precision = Evidence::Features.run_in(snapshot.precision, fastest);
         Ok(Self {
             embedder: Embedder::new(&model, weights, precision, &snapshot.cache())?,
             framing: Framing::default(),

@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::domain::{ClassId, ImageId};
 use crate::drift::gate;
 use crate::evaluation::{ConfusionMatrix, Interval, PairedReport, best_constant, pwa};
-use crate::inference::answers;
+use crate::inference::{Evidence, answers};
 use crate::jobs::{JobContext, ProgressCell};
 use crate::models::{self, InferenceModel, ModelSpec, Precision, best_device, set_threads, stack};
 use crate::project::Snapshot;
@@ -424,10 +424,9 @@ impl Work<'_> {
             trained.weights.push(hex(&fitted.model.save(&file)?));
             trained.epochs.push(fitted.history.len());
             trained.seconds += fitted.seconds;
-            let precision = match self.base.run.bf16_agreement {
-                Some(agreement) if agreement.is_enough() => Precision::fastest(best_device()),
-                _ => Precision::Full,
-            };
+            let evidence = Evidence::Answers(self.base.run.bf16_agreement);
+            let fastest = Precision::fastest(best_device());
+            let precision = evidence.run_in(self.snapshot.precision, fastest);
             let model = fitted.model.optimize_for_inference(precision);
             let own: Vec<ImageId> = fold.held_out.iter().map(|e| e.image).collect();
             for (image, p) in own.iter().zip(self.answer(&model, at, &own)?) {

@@ -32,6 +32,8 @@ mod noise;
 #[cfg(feature = "torch")]
 mod pictures;
 #[cfg(feature = "torch")]
+mod precision;
+#[cfg(feature = "torch")]
 mod rehearse;
 #[cfg(feature = "torch")]
 mod resume;
@@ -80,6 +82,8 @@ pub use fine_tune::{
 pub use groups::ImageGroups;
 #[cfg(feature = "torch")]
 pub use machine::machine;
+#[cfg(feature = "torch")]
+pub use precision::{precision_fallback, precision_in_words};
 #[cfg(feature = "torch")]
 pub use rehearse::{Rehearsal, RehearseRequest, rehearse};
 #[cfg(feature = "torch")]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::domain::{ClassId, ImageId, Prediction, Split};
 use crate::evaluation::Report;
-use crate::inference::{Agreement, Embedder};
+use crate::inference::{Agreement, Embedder, Evidence};
 use crate::models::{Model, ModelError, ModelInfo, Precision, REGISTRY, best_device};
 use crate::project::{MARKER, Snapshot};
 use crate::storage::StorageError;
@@ -263,10 +263,8 @@ pub(super) fn open_embedder(
         &file,
         device,
     )?;
-    let precision = match run.bf16_agreement {
-        Some(agreement) if agreement.is_enough() => Precision::fastest(device),
-        _ => Precision::Full,
-    };
+    let evidence = Evidence::Answers(run.bf16_agreement);
+    let precision = evidence.run_in(snapshot.precision, Precision::fastest(device));
     Ok(Embedder::new(
         &model,
         weights,

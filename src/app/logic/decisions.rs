@@ -6,35 +6,46 @@ use super::super::App;
 use super::super::background::{End, Slot};
 use super::super::command::View;
 use super::super::labeller::Order;
+use super::super::state::words::sentence;
 use super::super::toasts::Level;
 use crate::domain::Label;
 use crate::jobs::StopReason;
 use crate::labels::Source;
-use crate::project::{DriftChoice, DriftNetwork};
+use crate::project::DriftChoice;
 use crate::workflows;
 
 impl App {
     /// Decides by `choice` from now on. The project remembers it, unless it may only be looked at.
-    pub(super) fn choose(&mut self, choice: DriftChoice) {
+    pub(super) fn choose(&mut self, choice: &DriftChoice) {
         let Some(w) = &mut self.workspace else {
             return;
         };
         w.session.snapshot.choose(choice.clone());
-        // A threshold is compared with scores as they are, and another network has yet to look; costs are reckoned anew.
-        let refits = matches!(
-            choice,
-            DriftChoice::Rate(_) | DriftChoice::LookCost(_) | DriftChoice::Cost(_)
-        );
         if matches!(choice, DriftChoice::Cost(_)) {
             w.review.set_cost(w.session.snapshot.cost.clone());
         }
-        let sent =
-            w.session.read_only.is_some() || w.labeller.send(Order::Choose(choice)).is_some();
+        let order = Order::Choose(choice.clone());
+        let sent = w.session.read_only.is_some() || w.labeller.send(order).is_some();
+        let looked = w.drift_session.is_some() || w.drift_job.is_running();
         if !sent {
             self.lost_labeller();
         }
-        if refits {
-            self.refit(false);
+        match *choice {
+            // It is compared with scores as they are.
+            DriftChoice::Threshold(_) => {}
+            // The decision is reckoned anew.
+            DriftChoice::Rate(_) | DriftChoice::LookCost(_) | DriftChoice::Cost(_) => {
+                self.refit(false)
+            }
+            DriftChoice::Network(_) => self.look_anew(),
+            DriftChoice::Precision(precision) => {
+                if let Some(text) = workflows::precision_fallback(precision) {
+                    self.toasts.add(Level::Warning, sentence(&text));
+                }
+                if looked {
+                    self.look_anew();
+                }
+            }
         }
     }
 
@@ -59,15 +70,14 @@ impl App {
             .as_mut()
             .and_then(|w| w.weights_job.try_end());
         match end {
-            Some(End::Done(network)) => self.look_with(Some(network)),
+            Some(End::Done(network)) => self.choose(&DriftChoice::Network(Some(network))),
             Some(End::Failed(sentence)) => self.toasts.add(Level::Error, sentence),
             Some(End::Cancelled) | None => {}
         }
     }
 
-    /// Looks for drift with a pretrained network from now on, or with the run's own: its features are other ones.
-    pub(super) fn look_with(&mut self, network: Option<DriftNetwork>) {
-        self.choose(DriftChoice::Network(network));
+    /// Looks for drift with other features: those of another network, or in another precision.
+    fn look_anew(&mut self) {
         if let Some(w) = &mut self.workspace {
             w.drift_job.stop(StopReason::Cancelled);
             w.drift_job = Slot::default();
@@ -81,7 +91,7 @@ impl App {
             return;
         };
         let threshold = w.drift.settle().map(f64::from);
-        self.choose(DriftChoice::Threshold(threshold));
+        self.choose(&DriftChoice::Threshold(threshold));
     }
 
     /// Labels what the keys act on as drift, fits anew at once, and follows what becomes of the first of them and

@@ -98,6 +98,7 @@ pub(super) fn drift(
         groups: cx.groups,
         offer: cx.offer,
         network: cx.session.snapshot.drift_network.as_ref(),
+        precision: cx.session.snapshot.precision,
     };
     with(cx, |panel| view.ui(ui, panel, &data));
 }

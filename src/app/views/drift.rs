@@ -30,10 +30,10 @@ use crate::app::widgets::histogram::{self, Kinds, histogram};
 use crate::app::widgets::parts::{self, GAP, Weight};
 use crate::app::widgets::thumb_grid::{Tile, Touch, thumb_grid};
 use crate::app::widgets::{chip, section};
-use crate::domain::{ClassId, ImageId};
+use crate::domain::{ClassId, ImageId, Precision};
 use crate::evaluation::{CvReport, Interval};
-use crate::project::DriftNetwork;
-use crate::workflows::ImageGroups;
+use crate::project::{DriftChoice, DriftNetwork};
+use crate::workflows::{ImageGroups, precision_in_words};
 use fine_tune::FineTuneView;
 
 const SIDE: f32 = 252.0;
@@ -55,6 +55,8 @@ pub struct DriftData<'a> {
     pub offer: Option<&'a Offer>,
     /// The pretrained network that looks for drift instead of the run, if the project has one.
     pub network: Option<&'a DriftNetwork>,
+    /// In what numbers networks compute.
+    pub precision: Precision,
 }
 
 /// The Drift view.
@@ -424,6 +426,7 @@ fn features(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
     };
     let response = ComboBox::from_id_salt("features")
         .width(230.0)
+        .height(360.0)
         .truncate()
         .selected_text(now.map_or("choose features".to_owned(), |n| format!("features {n}")))
         .show_ui(ui, |ui| {
@@ -432,7 +435,7 @@ fn features(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
                 drop(ui.selectable_label(true, file(network)));
                 let text = "the run's own network";
                 if ui.selectable_label(false, text).clicked() {
-                    cx.send(Command::LookWithRun);
+                    cx.send(Command::Choose(DriftChoice::Network(None)));
                 }
             } else {
                 drop(ui.selectable_label(true, "the run's own network"));
@@ -440,6 +443,8 @@ fn features(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
             if ui.button("Pretrained weights…").clicked() {
                 cx.send(Action::PickDriftWeights);
             }
+            ui.separator();
+            precision(ui, cx, data);
             ui.separator();
             ui.label("Answers with a class");
             for run in data.runs.all() {
@@ -456,6 +461,29 @@ fn features(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
         })
         .response;
     response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, "Features"));
+}
+
+/// In what numbers networks compute, and what that means for those in use.
+fn precision(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
+    ui.label("Computes in");
+    ui.horizontal(|ui| {
+        for precision in Precision::ALL {
+            let on = data.precision == precision;
+            if ui.selectable_label(on, precision.name()).clicked() && !on {
+                cx.send(Command::Choose(DriftChoice::Precision(precision)));
+            }
+        }
+    });
+    let run = data
+        .drift
+        .run
+        .as_deref()
+        .and_then(|dir| data.runs.find(dir));
+    if run.is_some() || data.network.is_some() {
+        let run = run.filter(|_| data.network.is_none());
+        let text = precision_in_words(data.precision, run);
+        parts::explain(ui, cx.palette, &text);
+    }
 }
 
 fn scores(ui: &mut Ui, cx: &PanelContext<'_>, drift: &DriftState, rect: Rect) {
