@@ -4,10 +4,8 @@ use rayon::prelude::*;
 
 use super::{Calibration, DriftError, PictureSource, PixelSpade, PixelSpadeScore};
 
-/// Similar pictures that one is compared with, and regular pictures that they are chosen from. Settled on the made
-/// set that docs/BENCHMARKS.md tells of.
+/// Similar pictures that one is compared with. Settled on the made set that docs/BENCHMARKS.md tells of.
 const SIMILAR: usize = 40;
-const REFERENCES: usize = 1_000;
 /// A plain number counts up to so many robust standard deviations, and so much beside a principal component.
 const LIMIT: f64 = 6.0;
 const WEIGHT: f64 = 0.5;
@@ -36,10 +34,16 @@ pub(super) struct Seen {
 }
 
 impl Appearance {
-    pub fn fit(pictures: &dyn PictureSource, images: usize) -> Result<(Self, Seen), DriftError> {
-        let most = REFERENCES.min(PixelSpade::capacity(pictures.side())).max(1);
-        let every = images.div_ceil(most);
-        let remembered = images.div_ceil(every);
+    /// Remembers all `known` regular pictures, as far as memory goes, and says what is to be said of the first
+    /// `images` of them.
+    pub fn fit(
+        pictures: &dyn PictureSource,
+        known: usize,
+        images: usize,
+    ) -> Result<(Self, Seen), DriftError> {
+        let most = PixelSpade::capacity(pictures.side()).max(1);
+        let every = known.div_ceil(most);
+        let remembered = known.div_ceil(every);
         let references = (0..remembered).map(|i| pictures.picture(i * every));
         let k = SIMILAR.min(remembered.saturating_sub(1));
         let spade = match PixelSpade::fit(pictures.side(), k, references) {
@@ -188,7 +192,7 @@ mod tests {
     #[test]
     fn a_brighter_picture_and_one_with_a_spot_stand_out_and_alone_as_among_others() {
         let train = Made((0..40).map(regular).collect());
-        let (fitted, seen) = Appearance::fit(&train, 40).expect("fitted");
+        let (fitted, seen) = Appearance::fit(&train, 40, 40).expect("fitted");
         // The number that is always 1 says nothing.
         assert_eq!((fitted.width(), fitted.score_count()), (1, 3));
         assert_eq!(seen.features.len(), 40);
@@ -213,7 +217,7 @@ mod tests {
     fn pictures_too_small_to_compare_leave_the_plain_numbers() {
         let tiny = |seed: usize| regular(seed)[..16].to_vec();
         let train = Made((0..40).map(tiny).collect());
-        let (fitted, seen) = Appearance::fit(&train, 40).expect("fitted");
+        let (fitted, seen) = Appearance::fit(&train, 40, 40).expect("fitted");
         assert_eq!((fitted.width(), fitted.score_count()), (1, 0));
         assert!(seen.features.len() == 40 && seen.scores.is_empty());
     }

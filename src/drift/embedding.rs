@@ -65,6 +65,15 @@ impl<'a> EmbeddingView<'a> {
         self.data.chunks_exact(self.dim)
     }
 
+    /// The first `rows` rows, or all where there are fewer.
+    #[must_use]
+    pub fn first(&self, rows: usize) -> Self {
+        Self {
+            data: &self.data[..self.data.len().min(rows * self.dim)],
+            ..*self
+        }
+    }
+
     /// A copy of some rows, one after the other.
     ///
     /// # Panics

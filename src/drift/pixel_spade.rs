@@ -5,7 +5,7 @@ use driftscope_kernels::least_difference;
 use super::DriftError;
 
 /// Memory for regular pictures, bytes.
-const MEMORY: usize = 40_000_000;
+const MEMORY: usize = 250_000_000;
 /// Pixels up, down, left and right by which pictures of the same scene may be shifted.
 const REACH: usize = 2;
 /// Side of the squares that pictures are told alike by, and of the window that a spot is looked for with.
@@ -129,9 +129,12 @@ impl PixelSpade {
             .filter(|(at, _)| Some(*at) != without)
             .map(|(at, blocks)| (distance(&own, blocks), at))
             .collect();
-        order.sort_unstable();
+        let k = self.k.min(order.len());
+        if k < order.len() {
+            order.select_nth_unstable(k);
+        }
         let mut best = vec![u8::MAX; picture.len()];
-        for (_, at) in order.iter().take(self.k) {
+        for (_, at) in &order[..k] {
             let reference = &self.pictures[at * picture.len()..][..picture.len()];
             least_difference(&picture, reference, self.side, REACH, &mut best);
         }

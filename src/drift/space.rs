@@ -19,10 +19,8 @@ const FOLDS: usize = 5;
 const SPOT_COMPONENTS: usize = 16;
 /// Principal components of mean and spread of the local features.
 const STYLE_COMPONENTS: usize = 32;
-/// Similar images that every place is compared with, and regular images that they are chosen from. Settled on the
-/// made set that docs/BENCHMARKS.md tells of.
+/// Similar images that every place is compared with. Settled on the made set that docs/BENCHMARKS.md tells of.
 const SIMILAR: usize = 40;
-const REFERENCES: usize = 1_000;
 /// Scores count from here to here, in robust standard deviations of regular images: one score that flies off
 /// does not drown the others.
 const LIMITS: (f64, f64) = (-3.0, 6.0);
@@ -176,8 +174,10 @@ impl DriftSpace {
     /// Name of the score that tells how new a crowd of images is, wherever it lies.
     pub const DENSITY: &'static str = "pool density";
 
-    /// Fits on the regular images `train` with the class of each, and on the incoming ones in `pool`, if
-    /// there are any.
+    /// Fits on the regular images `train`, and on the incoming ones in `pool`, if there are any. The first
+    /// `classes.len()` images of `train` are learned from, with the class of each; all of them, as far as memory
+    /// goes, are remembered to compare places with: that costs little for each image, and what is regular but
+    /// rare then has its like.
     ///
     /// # Errors
     /// [`DriftError`]: too few images, embeddings that do not vary, or are no numbers.
@@ -186,9 +186,17 @@ impl DriftSpace {
         classes: &[ClassId],
         pool: Option<Images<'_>>,
     ) -> Result<Fitted, DriftError> {
-        let projection = Projection::fit(train.embeddings, Projection::COMPONENTS, SEED)?;
+        let known = train.embeddings.len();
+        if classes.len() > known {
+            return Err(DriftError::LengthMismatch {
+                rows: known,
+                labels: classes.len(),
+            });
+        }
+        let learned = train.embeddings.first(classes.len());
+        let projection = Projection::fit(learned, Projection::COMPONENTS, SEED)?;
         let dim = projection.components();
-        let projected = projection.project_all(train.embeddings)?;
+        let projected = projection.project_all(learned)?;
         let rows = EmbeddingView::new(&projected, dim)?;
         let folds = Folds::of_images(rows.len(), FOLDS, SEED)?;
         let pool_rows = match &pool {
@@ -234,7 +242,7 @@ impl DriftSpace {
             None => None,
         };
         let places = match train.local {
-            Some(local) => Places::fit(local, rows.len())?,
+            Some(local) => Places::fit(local, known, rows.len())?,
             None => None,
         };
         let places = places.map(|(places, scores)| {
@@ -254,7 +262,7 @@ impl DriftSpace {
             _ => None,
         };
         let (appearance, seen) = match train.pictures {
-            Some(pictures) => Some(Appearance::fit(pictures, rows.len())?).unzip(),
+            Some(pictures) => Some(Appearance::fit(pictures, known, rows.len())?).unzip(),
             None => (None, None),
         };
         let scale = spread(&projected, dim);
@@ -472,15 +480,16 @@ fn named(scores: &[SpadeScore]) -> [(&'static str, Vec<f64>); 2] {
 }
 
 impl Places {
-    /// Remembers some of the images, and scores all of them, each without itself. None where the places of an
-    /// image make no square, or all images are alike.
+    /// Remembers the `known` images, as far as memory goes, and scores the first `images` of them, each without
+    /// itself. None where the places of an image make no square, or all images are alike.
     fn fit(
         local: &dyn LocalSource,
+        known: usize,
         images: usize,
     ) -> Result<Option<(Self, Vec<SpadeScore>)>, DriftError> {
-        let most = REFERENCES.min(Spade::capacity(local.shape())).max(1);
-        let every = images.div_ceil(most);
-        let remembered = images.div_ceil(every);
+        let most = Spade::capacity(local.shape()).max(1);
+        let every = known.div_ceil(most);
+        let remembered = known.div_ceil(every);
         if remembered < 2 {
             return Ok(None);
         }

@@ -11,10 +11,11 @@ use super::control::{control_order, due};
 
 /// Every this many-th image is shown before: about 3 %.
 const REPEAT_EVERY: usize = 33;
-/// Probability from which the head is sure, and labelled drift images from which it is believed. Settled on the made
-/// set that docs/BENCHMARKS.md tells of.
+/// Probability from which the head is sure, and labelled drift images from which it is believed; the share of what
+/// it is sure of, beside those in [`Known::parts`]. Settled on the made set that docs/BENCHMARKS.md tells of.
 const SURE: f64 = 0.9;
 const SURE_FROM: usize = 10;
+const SURE_SHARE: f64 = 1.8;
 
 /// What is known of the images, one entry of each slice per image. A value that is no number keeps its image
 /// out of the part of the queue that needs it.
@@ -171,9 +172,9 @@ pub enum QueueError {
 ///
 /// A tenth is a [control sample](super::control_sample), a thirtieth was labelled before, the rest are dealt out in
 /// fixed shares among the parts that have something to show: before there is a head, mostly what is anomalous or
-/// new, then mostly what the head and its neighbours point to. What the head is sure is drift waits until nothing
-/// else is left, once ten drift images are labelled. `seed` draws the random images; it must stay the same while a
-/// set is labelled, or else the control sample starts anew.
+/// new, then mostly what the head and its neighbours point to. Once ten drift images are labelled, what the head is
+/// sure is drift has a share of its own, to be confirmed, so that the other labels go where they teach. `seed` draws
+/// the random images; it must stay the same while a set is labelled, or else the control sample starts anew.
 ///
 /// # Errors
 /// [`QueueError`].
@@ -193,11 +194,7 @@ pub fn mixed(
         groups.mark(image, &mut redundant);
     }
     let sure = known.sure();
-    let mut waits: Vec<bool> = redundant.clone();
-    for image in &sure {
-        waits[*image] = true;
-    }
-    let mut parts = known.parts(count, &waits);
+    let mut parts = known.parts(count, &redundant, &sure);
     // As if the images labelled so far had been dealt out too: a queue that is built anew after every label
     // would else show its largest part only.
     let mut turns = Turns::new(&parts);
@@ -223,12 +220,7 @@ pub fn mixed(
         let next = match missing {
             Some(image) => Some((*image, Reason::Control)),
             None => turns
-                .next_shown(&mut parts, &waits)
-                .or_else(|| {
-                    let image = *sure.iter().find(|image| !redundant[**image])?;
-                    let probability = known.heads.first()?[image];
-                    Some((image, Reason::LikelyDrift { probability }))
-                })
+                .next_shown(&mut parts, &redundant)
                 // Nothing else is known of the rest.
                 .or_else(|| {
                     let other = control.iter().find(|image| !redundant[**image]);
@@ -239,7 +231,6 @@ pub fn mixed(
         let Some((image, reason)) = next else { break };
         groups.mark(image, &mut shown);
         groups.mark(image, &mut redundant);
-        groups.mark(image, &mut waits);
         fresh += 1;
         items.push((image, reason));
     }
@@ -318,8 +309,8 @@ impl Turns {
 }
 
 impl Known<'_> {
-    /// The images without a label that the head is sure are drift, the surest first: to say so by hand teaches it
-    /// least. None while few are labelled, for then it is easily sure and wrong.
+    /// The images without a label that the head is sure are drift, the surest first: to confirm them teaches it
+    /// least, and finds most. None while few are labelled, for then it is easily sure and wrong.
     fn sure(&self) -> Vec<usize> {
         let drift = self.labels.iter().filter(|label| **label == Some(true));
         let Some(head) = self.heads.first().filter(|_| drift.count() >= SURE_FROM) else {
@@ -359,11 +350,15 @@ impl Known<'_> {
     }
 
     /// The parts that have something to show, `most` images each. Shares as measured on held-out classes of
-    /// surface photographs: what finds the first drift images before there is a head, what finds the rest
-    /// after. `redundant` images are left out.
-    fn parts(&self, most: usize, redundant: &[bool]) -> Vec<Part> {
+    /// surface photographs and on a made set: what finds the first drift images before there is a head, what finds
+    /// the rest after. `redundant` images are left out; the `sure` ones come in a part of their own.
+    fn parts(&self, most: usize, redundant: &[bool], sure: &[usize]) -> Vec<Part> {
         let head = self.heads.first();
-        let top = |score: &dyn Fn(usize) -> f64| top(most, redundant, score);
+        let mut elsewhere = redundant.to_vec();
+        for image in sure {
+            elsewhere[*image] = true;
+        }
+        let top = |score: &dyn Fn(usize) -> f64| top(most, &elsewhere, score);
         let mut parts = Vec::new();
         let mut add = |share: f64, images: Vec<(usize, Reason)>| {
             if !images.is_empty() {
@@ -371,7 +366,7 @@ impl Known<'_> {
             }
         };
         let (anomalous, new) = if head.is_some() {
-            (1.0, 0.75)
+            (1.0, 0.1)
         } else {
             (4.0, 6.0)
         };
@@ -393,7 +388,7 @@ impl Known<'_> {
             let reason = |image: usize| Reason::NeighbourOfDrift {
                 similarity: similarity[image],
             };
-            add(0.75, with_reason(top, reason));
+            add(0.1, with_reason(top, reason));
         }
         let Some(head) = head else {
             let diverse = self.diverse.iter().rev().copied();
@@ -406,6 +401,9 @@ impl Known<'_> {
             probability: head[image],
         };
         add(3.0, with_reason(most_likely, likely));
+        let surest_last = sure.iter().rev().copied();
+        let new = surest_last.filter(|image| !redundant[*image]);
+        add(SURE_SHARE, with_reason(new.collect(), likely));
         let closest = top(&|image| -(head[image] - 0.5).abs());
         let close = |image: usize| Reason::CloseCall {
             probability: head[image],
@@ -549,11 +547,11 @@ mod tests {
             diverse: &[1],
             similarity: Some(&alike),
         };
-        let items = mixed(&known, 66, 1).expect("as many values as images");
+        let items = mixed(&known, 150, 1).expect("as many values as images");
         for (wanted, least) in [
-            (Reason::LikelyDrift { probability: 0.0 }, 15),
+            (Reason::LikelyDrift { probability: 0.0 }, 30),
             (Reason::CloseCall { probability: 0.0 }, 8),
-            (Reason::NeighbourOfDrift { similarity: 0.0 }, 5),
+            (Reason::NeighbourOfDrift { similarity: 0.0 }, 1),
             (
                 Reason::HeadsDisagree {
                     first: 0.0,
@@ -562,8 +560,8 @@ mod tests {
                 2,
             ),
             (Reason::Anomalous { place: 0.0 }, 4),
-            (Reason::New, 5),
-            (Reason::Control, 6),
+            (Reason::New, 1),
+            (Reason::Control, 11),
             (Reason::Repeat, 2),
         ] {
             let kind = std::mem::discriminant(&wanted);
@@ -641,7 +639,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_head_is_sure_of_waits_once_ten_drift_images_are_labelled() {
+    fn what_the_head_is_sure_of_has_its_own_share_once_ten_drift_images_are_labelled() {
         // Images 40 to 59 are sure, the others from 0.00 to 0.39.
         let p: Vec<f64> = (0..60)
             .map(|i| {
@@ -669,17 +667,15 @@ mod tests {
         let few = deal(SURE_FROM - 1);
         assert!(few[..3].iter().any(|(image, _)| *image == 59), "{few:?}");
         let enough = deal(SURE_FROM);
-        let first = enough.iter().position(|(image, _)| *image >= 40);
-        let first = first.expect("they come at last");
+        let sure: Vec<_> = enough.iter().filter(|(image, _)| *image >= 40).collect();
+        // 1.8 parts in 6.3: the likeliest and the close calls have the others.
+        let early = enough[..21].iter().filter(|(image, _)| *image >= 40);
+        assert_eq!(early.count(), 6, "{enough:?}");
         assert!(
-            enough[first..].iter().all(|(image, _)| *image >= 40),
-            "{enough:?}"
+            sure.iter()
+                .all(|(_, reason)| matches!(reason, Reason::LikelyDrift { .. }))
         );
-        assert!(matches!(enough[first].1, Reason::LikelyDrift { .. }));
-        assert!(
-            enough[first..].is_sorted_by(|a, b| a.0 > b.0),
-            "the surest first"
-        );
+        assert!(sure.is_sorted_by(|a, b| a.0 > b.0), "the surest first");
         // Those of the control sample stay in it.
         let images: BTreeSet<usize> = enough.iter().map(|(image, _)| *image).collect();
         assert_eq!(images.len(), enough.len());

@@ -164,9 +164,11 @@ impl PaceRecorder {
                     .last()
                     .filter(|phase| phase.setting.keeps_plain());
                 let behind = phase.and_then(|phase| settled(phase.measure_s.clone()));
-                self.answer_s = Some(match behind {
-                    Some(measure_s) => (seconds - measure_s * train) / report.n.max(1) as f64,
-                    None => seconds / (report.n as f64 + train).max(1.0),
+                let whole = behind.map_or(0.0, |measure_s| seconds - measure_s * train);
+                self.answer_s = Some(if whole > 0.0 {
+                    whole / report.n.max(1) as f64
+                } else {
+                    seconds / (report.n as f64 + train).max(1.0)
                 });
             }
             // An epoch gone on with counts its seconds from before the break.

@@ -42,12 +42,12 @@ use super::{
 };
 use crate::training::Example;
 
-/// Regular images that the space is fitted on, at most: distances to more would only be slower.
+/// Regular images that the space learns from, at most: distances to more would only be slower.
 const REGULAR_IMAGES: usize = 3_000;
+/// Regular images that it remembers to compare places with, at most.
+const REMEMBERED_IMAGES: usize = 10_000;
 /// Fewer regular images than this that a network has not learned from tell nothing; it then takes those it has.
 const FEW_REGULAR: usize = 30;
-/// Regular images that a head is fitted beside the labels, at most: more would only slow it.
-const REFERENCE_IMAGES: usize = 800;
 /// Images unlike each other that the first screen draws on.
 const DIVERSE: usize = 20;
 /// Seeds everything random in here.
@@ -164,18 +164,15 @@ pub fn prepare_drift(
     let Looked {
         name,
         regular,
+        learned,
         found,
         seen_as,
         memory,
         pictures,
     } = look_for_drift(snapshot, source, &candidates, context)?;
     context.report(0, 1, "comparing with regular images");
-    let regular: Vec<Example> = regular
-        .into_iter()
-        .filter(|e| found.contains_key(&e.image))
-        .collect();
     let regular_ids: Vec<ImageId> = regular.iter().map(|e| e.image).collect();
-    let classes: Vec<ClassId> = regular.iter().map(|e| e.class).collect();
+    let classes: Vec<ClassId> = regular[..learned].iter().map(|e| e.class).collect();
     let regular_part = Seen::new(
         &regular_ids,
         &found,
@@ -206,12 +203,8 @@ pub fn prepare_drift(
     let rows = candidates.iter().enumerate().map(|(row, id)| (*id, row));
     let rows: HashMap<ImageId, usize> = rows.collect();
     let mut features = pool.features.clone();
-    let every = regular_ids.len().div_ceil(REFERENCE_IMAGES).max(1);
     let reference = train.features.chunks_exact(space.dim()).zip(&regular_ids);
-    for (row, _) in reference
-        .filter(|(_, id)| !rows.contains_key(id))
-        .step_by(every)
-    {
+    for (row, _) in reference.filter(|(_, id)| !rows.contains_key(id)) {
         features.extend_from_slice(row);
     }
     let predictions = candidates
@@ -247,8 +240,10 @@ pub(super) fn candidates(snapshot: &Snapshot) -> Vec<ImageId> {
 pub(super) struct Looked {
     /// The network.
     pub name: String,
-    /// Some may be missing in `found`: those that cannot be read.
+    /// The first `learned` to learn from, the others to remember.
     pub regular: Vec<Example>,
+    pub learned: usize,
+    /// Some candidates may be missing: those that cannot be read.
     pub found: HashMap<ImageId, Vec<f32>>,
     pub seen_as: HashMap<ImageId, Digest>,
     pub memory: Option<LocalMemory>,
@@ -270,8 +265,9 @@ pub(super) fn look_for_drift(
         None => Eyes::of_run(snapshot, &run)?,
     };
     eyes.embedder.keep_local(&snapshot.cache())?;
-    let regular = regular_images(&parts, source.body.is_some());
-    let mut wanted: Vec<ImageId> = regular.iter().map(|e| e.image).collect();
+    let (mut learned_from, mut remembered) = regular_images(&parts, source.body.is_some());
+    let regular = learned_from.iter().chain(&remembered);
+    let mut wanted: Vec<ImageId> = regular.map(|e| e.image).collect();
     wanted.extend(candidates);
     wanted.sort_unstable();
     wanted.dedup();
@@ -279,6 +275,11 @@ pub(super) fn look_for_drift(
     let (_, seen_as) = eyes.look(snapshot, &wanted, context, &mut |rows| {
         found.extend(rows.into_iter().map(|(id, row)| (id, row.embedding)));
     })?;
+    for part in [&mut learned_from, &mut remembered] {
+        part.retain(|e| found.contains_key(&e.image));
+    }
+    let learned = learned_from.len();
+    learned_from.append(&mut remembered);
     let size = eyes.embedder.size();
     let seen: Vec<ImageId> = wanted
         .into_iter()
@@ -287,16 +288,17 @@ pub(super) fn look_for_drift(
     Ok(Looked {
         pictures: Pictures::open(snapshot, &seen, size, eyes.framing, context)?,
         name: eyes.name,
-        regular,
+        regular: learned_from,
+        learned,
         found,
         seen_as,
         memory: eyes.embedder.into_local_memory(),
     })
 }
 
-/// Regular images to compare with: all for a general network, else those that the network has not learned
-/// from, as far as there are enough. A random choice of many.
-fn regular_images(parts: &Parts, general: bool) -> Vec<Example> {
+/// Regular images to learn from, and others to remember: of all for a general network, else of those that the
+/// network has not learned from, as far as there are enough. A random choice of many.
+fn regular_images(parts: &Parts, general: bool) -> (Vec<Example>, Vec<Example>) {
     let mut chosen: Vec<Example> = parts
         .validation
         .iter()
@@ -306,12 +308,15 @@ fn regular_images(parts: &Parts, general: bool) -> Vec<Example> {
     if general || chosen.len() < FEW_REGULAR {
         chosen.extend(&parts.train);
     }
+    let mut remembered = Vec::new();
     if chosen.len() > REGULAR_IMAGES {
         chosen.shuffle(&mut ChaCha8Rng::seed_from_u64(SEED));
-        chosen.truncate(REGULAR_IMAGES);
+        chosen.truncate(REMEMBERED_IMAGES);
+        remembered = chosen.split_off(REGULAR_IMAGES);
     }
     chosen.sort_by_key(|e| e.image);
-    chosen
+    remembered.sort_by_key(|e| e.image);
+    (chosen, remembered)
 }
 
 /// Images as a network saw them.
@@ -649,10 +654,7 @@ pub(super) fn made_session(images: usize) -> Result<DriftSession, WorkflowError>
     }
     let ids: Vec<ImageId> = (0..images).map(ImageId::from).collect();
     let mut features = pool.features.clone();
-    let every = PART.div_ceil(REFERENCE_IMAGES);
-    for row in train.features.chunks_exact(space.dim()).step_by(every) {
-        features.extend_from_slice(row);
-    }
+    features.extend_from_slice(&train.features);
     Ok(DriftSession {
         source: "made".to_owned(),
         failed: Vec::new(),

@@ -253,7 +253,7 @@ fn padim(
 ) -> Result<Option<Vec<f64>>, WorkflowError> {
     let Looked {
         regular,
-        found,
+        learned,
         seen_as,
         memory,
         ..
@@ -268,7 +268,7 @@ fn padim(
         ..PadimOptions::default()
     };
     let mut builder = PadimBuilder::new(shape, options)?;
-    for example in regular.iter().filter(|e| found.contains_key(&e.image)) {
+    for example in &regular[..learned] {
         if let Some(local) = memory.get(&seen_as[&example.image]) {
             builder.add(&local)?;
         }

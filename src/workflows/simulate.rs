@@ -23,9 +23,6 @@ use super::drift::{QueueState, Seen};
 use super::embed::{Body, Eyes};
 use super::pictures::Pictures;
 
-/// Regular training images that a head is fitted beside the labels, at most: more would only slow it.
-const REFERENCE_IMAGES: usize = 800;
-
 /// In which order the labeller is shown the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -461,11 +458,9 @@ impl Loop<'_> {
             return Ok(None);
         }
         let dim = self.space.dim();
-        let reference = self.known.features.len() / dim;
-        let every = reference.div_ceil(REFERENCE_IMAGES).max(1);
         let mut rows = Vec::new();
         let mut drift = Vec::new();
-        for row in self.known.features.chunks_exact(dim).step_by(every) {
+        for row in self.known.features.chunks_exact(dim) {
             rows.extend_from_slice(row);
             drift.push(false);
         }
