@@ -35,7 +35,7 @@ impl App {
             DriftChoice::Threshold(_) => {}
             // The decision is reckoned anew.
             DriftChoice::Rate(_) | DriftChoice::LookCost(_) | DriftChoice::Cost(_) => {
-                self.refit(false)
+                self.refit(false);
             }
             DriftChoice::Network(_) => self.look_anew(),
             DriftChoice::Precision(precision) => {
