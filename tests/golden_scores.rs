@@ -276,10 +276,9 @@ fn spade() {
         means.push(score.mean);
         spots.push(score.spot);
     }
-    // What is remembered is rounded to a byte for each value.
-    assert_all_close(&maps, &case.maps, 2e-3);
-    assert_all_close(&means, &case.means, 2e-3);
-    assert_all_close(&spots, &case.spots, 2e-3);
+    assert_all_close(&maps, &case.maps, 1e-6);
+    assert_all_close(&means, &case.means, 1e-6);
+    assert_all_close(&spots, &case.spots, 1e-6);
 }
 
 #[test]

@@ -262,10 +262,14 @@ def spade_case():
     def whole(x):
         return unit(unit(x).mean((1, 2)))
 
+    def remembered(x):
+        """A byte for each value, of length 1 again."""
+        return unit(np.round(x / np.abs(x).max(-1, keepdims=True) * 127))
+
     similar = whole(queries) @ whole(images).T
     maps = np.full((3, side, side), 2.0)
     for q, query in enumerate(unit(queries)):
-        for image in unit(images)[np.argsort(-similar[q])[:k]]:
+        for image in remembered(images)[np.argsort(-similar[q])[:k]]:
             for y, x in np.ndindex(side, side):
                 around = image[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]
                 maps[q, y, x] = min(maps[q, y, x], (1 - around @ query[y, x]).min())
