@@ -53,7 +53,7 @@ fn body(folder: &Path) -> Body {
     model.save(&weights).unwrap();
     Body {
         model: "vit_s14".to_owned(),
-        weights,
+        weights: Some(weights),
         size: Some(56),
         preprocessing: None,
     }
@@ -95,9 +95,20 @@ fn a_hidden_class_is_labelled_and_measured_apart() {
     for point in &result.curve {
         assert!((0.0..=1.0).contains(&point.ap_mean) && point.found_mean <= 5.0);
     }
-    for name in ["knn", "mahalanobis++", "pool density", "patchcore", "padim"] {
+    for name in [
+        "knn",
+        "mahalanobis++",
+        "pool density",
+        "patchcore",
+        "padim",
+        "max softmax",
+        "energy",
+        "vim",
+    ] {
         assert!(result.scores.contains_key(name), "{name}");
     }
+    // Class folders tell no dies.
+    assert!(!result.scores.contains_key("knn, same die"));
 
     let again = workflows::simulate(&snapshot, &request, &context).unwrap();
     assert_eq!(again.curve, result.curve);
@@ -124,6 +135,40 @@ fn a_hidden_class_is_labelled_and_measured_apart() {
     };
     let error = workflows::simulate(&snapshot, &ungrouped, &context).unwrap_err();
     assert!(error.to_string().contains("wafer"), "{error}");
+}
+
+#[test]
+fn dies_are_told_apart_and_no_weights_are_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("parts");
+    fs::create_dir_all(&root).unwrap();
+    let mut table = "filename,label,lib\n".to_owned();
+    for i in 0..120_u32 {
+        // What die 1 has as a rule is in no regular image of die 2: that is drift there.
+        let (class, picture_of, die) = match i % 4 {
+            0 => ("bars", 0, 1),
+            1 => ("plain", 2, 1),
+            2 => ("plain", 2, 2),
+            _ => ("dots", 0, 2),
+        };
+        let name = format!("{i}.png");
+        picture(picture_of, i).save(root.join(&name)).unwrap();
+        table += &format!("{name},{class},Die0{die}\n");
+    }
+    fs::write(root.join("table.csv"), table).unwrap();
+    let snapshot = open(&root.join("table.csv")).snapshot();
+    let untrained = workflows::find_body_or_untrained("cnn03", None, Some(32), None).unwrap();
+    assert_eq!(untrained.weights, None);
+    let request = request(untrained);
+    let context = JobContext::detached();
+    let result = workflows::simulate(&snapshot, &request, &context).unwrap();
+    let (all, own) = (&result.scores["knn"], &result.scores["knn, same die"]);
+    assert!(
+        own.auroc > 0.95 && own.auroc > all.auroc + 0.2,
+        "{own:?} {all:?}"
+    );
+    let again = workflows::simulate(&snapshot, &request, &context).unwrap();
+    assert_eq!(again.curve, result.curve);
 }
 
 /// A table of labelled pictures and of incoming ones without a label, and a truth of the latter.

@@ -384,7 +384,7 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "NAME", default_value = "inception_v3")]
     pub model: String,
     /// Its pretrained weights, a file or a name of `driftscope weights list` [default: those fetched
-    /// for the network]
+    /// for the network, else none: a network before any training]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// What the weights expect of the pixels: scale01, minus1_1 or imagenet

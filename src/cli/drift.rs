@@ -74,12 +74,19 @@ fn rehearse(args: RehearseArgs, output: &Output) -> Result<()> {
 fn simulate(args: SimulateArgs, output: &Output) -> Result<()> {
     let mut project = project(&args.data, output)?;
     choose_precision(&mut project, &args.precision, output);
-    let body = workflows::find_body(
+    let body = workflows::find_body_or_untrained(
         &args.model,
         args.weights.as_deref(),
         args.size,
         args.preprocessing.as_deref(),
     )?;
+    if body.weights.is_none() {
+        output.warn(&format!(
+            "no weights are given or fetched: the features are those of {} before any training, and find less than \
+             those of pretrained weights (`driftscope weights fetch {}`, or --weights FILE)",
+            body.model, body.model
+        ));
+    }
     let request = SimulateRequest {
         drift_class: args.drift_class,
         body,

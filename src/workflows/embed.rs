@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::dataset::Manifest;
 use crate::domain::{ImageId, Prediction};
 use crate::imaging::{Die, Framing, PixelCache, Wanted};
 use crate::inference::{EmbeddedImage, Embedder, Evidence};
@@ -23,6 +24,8 @@ use super::{
 const BATCH: usize = 32;
 /// Images whose pixels are made before the network sees the first of them.
 const CHUNK: usize = 256;
+/// Draws the weights of a network that is used without any training.
+const UNTRAINED_SEED: u64 = 0;
 
 /// Runs the network of `run` over `images`. What was computed before with the same weights comes at
 /// once; results are handed to `emit` as they come, not in the order asked for. Returns the images that
@@ -41,13 +44,13 @@ pub fn embed(
     Ok(eyes.look(snapshot, images, context, emit)?.0)
 }
 
-/// A pretrained network that has not been trained on these classes.
+/// A network that has not been trained on these classes.
 #[derive(Clone, Debug)]
 pub struct Body {
     /// The architecture.
     pub model: String,
-    /// Its weights, under their published names.
-    pub weights: PathBuf,
+    /// Its pretrained weights, under their published names; none for a network as it is drawn before any training.
+    pub weights: Option<PathBuf>,
     /// Side of the square input, pixels; the study's when not given.
     pub size: Option<u32>,
     /// What the weights expect of the pixels, where neither file nor architecture tells it right.
@@ -71,7 +74,7 @@ impl Eyes {
         })
     }
 
-    /// Those of a pretrained network.
+    /// Those of a network that has not been trained on these classes.
     pub fn of_body(snapshot: &Snapshot, body: &Body) -> Result<Self, WorkflowError> {
         let device = best_device();
         let size = match body.size {
@@ -79,11 +82,14 @@ impl Eyes {
             None => ModelSpec::find(&body.model)?.study_px,
         };
         let classes = snapshot.manifest.classes.regular_len().max(2);
-        let mut model = Model::new(&body.model, size, classes, 0, device)?;
-        let report = model.load_pretrained(&body.weights, body.preprocessing)?;
+        let mut model = Model::new(&body.model, size, classes, UNTRAINED_SEED, device)?;
+        let drawn = match &body.weights {
+            Some(file) => model.load_pretrained(file, body.preprocessing)?.digest,
+            None => digest_parts([b"untrained".as_slice(), body.model.as_bytes()]),
+        };
         // The same weights see other things in pixels of another scale.
         let scale = model.preprocessing.name();
-        let weights = digest_parts([&report.digest[..], scale.as_bytes()]);
+        let weights = digest_parts([&drawn[..], scale.as_bytes()]);
         let fastest = Precision::fastest(device);
         let precision = Evidence::Features.run_in(snapshot.precision, fastest);
         Ok(Self {
@@ -148,23 +154,25 @@ impl Eyes {
     }
 }
 
-/// Those of `images` whose content is known, with all that any framing needs to know of them. The die
-/// is what the data set's CSV has in its column `lib`.
+/// The die of an image: what the data set's CSV has in its column `lib`.
+pub(super) fn die_of(manifest: &Manifest, image: ImageId) -> Option<Die> {
+    let lib = manifest.column("lib")?;
+    Die::from_name(manifest.get(image).values.get(lib)?)
+}
+
+/// Those of `images` whose content is known, with all that any framing needs to know of them.
 pub(super) fn wanted(
     snapshot: &Snapshot,
     images: &[ImageId],
     content: &HashMap<ImageId, Digest>,
 ) -> Vec<Wanted> {
     let manifest = &snapshot.manifest;
-    let lib = manifest.column("lib");
     let wanted = |id: &ImageId| {
-        let image = manifest.get(*id);
-        let die = lib.and_then(|column| Die::from_name(image.values.get(column)?));
         Some(Wanted {
             id: *id,
-            path: image.path.clone(),
+            path: manifest.get(*id).path.clone(),
             content: *content.get(id)?,
-            die,
+            die: die_of(manifest, *id),
         })
     };
     images.iter().filter_map(wanted).collect()

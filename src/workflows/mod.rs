@@ -107,7 +107,7 @@ pub use trial::{measure_pace, trials_file};
 #[cfg(feature = "torch")]
 pub use weights::{
     FetchRequest, FetchSummary, HUB, WeightsCheck, WeightsRow, check_weights, fetch_weights,
-    find_body, find_network, published_weights,
+    find_body, find_body_or_untrained, find_network, published_weights,
 };
 
 pub use crate::dataset::OpenOptions;

@@ -8,9 +8,12 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
+use crate::dataset::Manifest;
 use crate::domain::{ClassId, ImageId};
 use crate::drift::{
-    DriftSpace, Fitted, LocalSource, Padim, PadimBuilder, PadimOptions, Scorer as _, SpaceRows,
+    DriftError, DriftSpace, EmbeddingView, Energy, Fitted, LinearClassifier, LocalSource,
+    MaxSoftmax, NearestNeighbours, OnLogits, Padim, PadimBuilder, PadimOptions, Scorer as _,
+    SpaceRows, Vim,
 };
 use crate::evaluation::BinaryScores;
 use crate::inference::LocalMemory;
@@ -20,7 +23,7 @@ use crate::storage::Digest;
 
 use super::WorkflowError;
 use super::drift::{QueueState, Seen};
-use super::embed::{Body, Eyes};
+use super::embed::{Body, Eyes, die_of};
 use super::pictures::Pictures;
 
 /// In which order the labeller is shown the pool.
@@ -158,6 +161,7 @@ pub fn simulate(
         .filter(|id| seen_as.contains_key(id))
         .collect();
     let world = World {
+        manifest: &snapshot.manifest,
         pictures: Pictures::open(snapshot, &seen, size, eyes.framing, context)?,
         memory: eyes.embedder.into_local_memory(),
         embeddings,
@@ -200,7 +204,8 @@ fn find_class(snapshot: &Snapshot, name: &str) -> Result<ClassId, WorkflowError>
 }
 
 /// All images with their labels, and how the network sees them.
-struct World {
+struct World<'a> {
+    manifest: &'a Manifest,
     memory: Option<LocalMemory>,
     pictures: Option<Pictures>,
     embeddings: HashMap<ImageId, Vec<f32>>,
@@ -226,7 +231,7 @@ struct Part {
     drift: Vec<bool>,
 }
 
-impl World {
+impl World<'_> {
     /// Regular images in the shares 1/2, 1/4, 1/4, whole groups together; drift thinned to the rate.
     fn split(&self, rate: f64, rng: &mut ChaCha8Rng) -> [Vec<usize>; 3] {
         let readable = |row: &usize| self.embeddings.contains_key(&self.labelled[*row].0);
@@ -290,6 +295,18 @@ impl World {
         }
     }
 
+    fn directions(&self, space: &DriftSpace, part: &Part, rows: &SpaceRows) -> Directions {
+        let kept = space.components();
+        let rows = rows.features.chunks_exact(space.dim());
+        let die = |id: &ImageId| die_of(self.manifest, *id).map_or(0, |die| 1 + die as u32);
+        Directions {
+            values: rows.flat_map(|row| row[..kept].iter().copied()).collect(),
+            dim: kept,
+            classes: part.classes.clone(),
+            dies: part.images.iter().map(die).collect(),
+        }
+    }
+
     fn play(&self, request: &SimulateRequest, seed: u64) -> Result<Play, WorkflowError> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let [train, pool, measured] = self
@@ -322,6 +339,11 @@ impl World {
             .iter()
             .map(|s| Ok((s.name.to_owned(), quality(&s.values, &measured.drift)?)))
             .collect::<Result<_, WorkflowError>>()?;
+        let directions = |part: &Part, rows: &SpaceRows| self.directions(&space, part, rows);
+        let others = measured_only(&directions(&train, &known), &directions(&measured, &judged))?;
+        for (name, values) in others {
+            scores.push((name.to_owned(), quality(&values, &measured.drift)?));
+        }
         let fused = judged.fused();
         scores.push(("mean of all".to_owned(), quality(&fused, &measured.drift)?));
         if let (Some(known), Some(judged)) = (known_part.local(), judged_part.local()) {
@@ -352,6 +374,52 @@ impl World {
             scores,
         })
     }
+}
+
+/// Images of one part along the directions that a space keeps.
+struct Directions {
+    values: Vec<f32>,
+    dim: usize,
+    classes: Vec<ClassId>,
+    /// The die of each; 0 where it is not known.
+    dies: Vec<u32>,
+}
+
+/// Scores of the images of `judged` that are measured beside the others and that no head reads: they were found to
+/// add nothing to it (docs/BENCHMARKS.md). Three of them are of the logits of a linear discriminant of the regular
+/// classes; one compares with images of the same die, where the dies are known.
+fn measured_only(
+    known: &Directions,
+    judged: &Directions,
+) -> Result<Vec<(&'static str, Vec<f64>)>, DriftError> {
+    let rows = EmbeddingView::new(&known.values, known.dim)?;
+    let images = EmbeddingView::new(&judged.values, judged.dim)?;
+    let classifier = LinearClassifier::discriminant(rows, &known.classes)?;
+    let max_softmax = MaxSoftmax::new(classifier.classes())?;
+    let energy = Energy::new(classifier.classes(), 1.0)?;
+    let max_softmax = OnLogits::new(classifier.clone(), max_softmax)?;
+    let energy = OnLogits::new(classifier.clone(), energy)?;
+    let mut found = vec![
+        ("max softmax", max_softmax.score_all(images)?),
+        ("energy", energy.score_all(images)?),
+    ];
+    let principal = Vim::usual_principal(known.dim, rows.len());
+    match Vim::fit(rows, classifier, principal, 0) {
+        Ok(vim) => found.push(("vim", vim.score_all(images)?)),
+        // No rest to look at, or no logits to scale it by.
+        Err(
+            DriftError::NoResidual { .. }
+            | DriftError::LogitsNotPositive { .. }
+            | DriftError::BadOption { .. },
+        ) => {}
+        Err(error) => return Err(error),
+    }
+    if known.dies.iter().any(|die| *die > 0) {
+        let nearest = NearestNeighbours::fit_grouped(rows, &known.dies, 1)?;
+        let far = nearest.score_all_within(images, &judged.dies)?;
+        found.push(("knn, same die", far));
+    }
+    Ok(found)
 }
 
 fn fit_padim(local: &dyn LocalSource, images: usize) -> Result<Padim, WorkflowError> {

@@ -310,10 +310,37 @@ pub fn find_body(
     })?;
     Ok(Body {
         model: plan.model,
-        weights: plan.weights.map_or_else(|| said.to_owned(), PathBuf::from),
+        weights: Some(plan.weights.map_or_else(|| said.to_owned(), PathBuf::from)),
         size,
         preprocessing: plan.preprocessing,
     })
+}
+
+/// As [`find_body`]; without any weights, said or fetched, the network as it is drawn before any training: what its
+/// filters see of textures and edges is still worth something, and nothing has to be fetched.
+///
+/// # Errors
+/// As [`find_body`], except for weights that were not fetched and not asked for.
+pub fn find_body_or_untrained(
+    model: &str,
+    said: Option<&Path>,
+    size: Option<u32>,
+    preprocessing: Option<&str>,
+) -> Result<Body, WorkflowError> {
+    let may_be_fetched = Published::find(model).is_some();
+    match find_body(model, said, size, preprocessing) {
+        Ok(body) if said.is_none() && !may_be_fetched => Ok(Body {
+            weights: None,
+            ..body
+        }),
+        Err(WorkflowError::NotFetched { .. }) if said.is_none() => Ok(Body {
+            model: model.to_owned(),
+            weights: None,
+            size,
+            preprocessing: preprocessing.and_then(Preprocessing::find),
+        }),
+        found => found,
+    }
 }
 
 /// The file of fetched weights, where `said` is their name; `None` where it is a path.
