@@ -1677,6 +1677,7 @@ fn an_interrupted_fine_tuning_is_resumed_or_discarded_in_two_clicks() {
     let mut world = World::new();
     runs(&mut world);
     teach(&mut world, &[243]);
+    world.available.ranked = true;
     let dir = std::path::PathBuf::from("/runs/2026-03-04-drift-cnn03");
     let left = UnfinishedFineTune {
         name: "2026-03-04-drift-cnn03".to_owned(),
