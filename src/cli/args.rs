@@ -339,7 +339,7 @@ pub enum DriftCommand {
     Rank(RankArgs),
     /// Fit the drift head on the hand labels and measure it by cross-validation
     Train(RankArgs),
-    /// List the near-duplicates among the incoming images
+    /// List the near-duplicates among the incoming images and the regular ones that they are compared with
     Groups(GroupsArgs),
     /// Train a run's network on to tell drift, and measure it against the head on the same images
     FineTune(FineTuneArgs),
