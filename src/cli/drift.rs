@@ -184,7 +184,8 @@ fn groups(args: &GroupsArgs, output: &Output) -> Result<()> {
         listed.push(images.collect::<Vec<_>>());
     }
     output.json(&json!({
-        "network": session.source, "images": session.grouped(), "groups": listed,
+        "network": session.source, "images": session.images.len(),
+        "regular": session.grouped() - session.images.len(), "groups": listed,
     }))
 }
 

@@ -150,16 +150,12 @@ pub fn prepare_drift(
     let run = load_run(&source.run)?;
     let mut candidates = candidates(snapshot);
     let mut predictions = HashMap::with_capacity(candidates.len());
-    let failed = embed(snapshot, &run, &candidates, context, &mut |rows| {
+    let mut failed = embed(snapshot, &run, &candidates, context, &mut |rows| {
         predictions.extend(rows.into_iter().map(|(id, row)| (id, row.prediction())));
     })?;
     candidates.retain(|id| predictions.contains_key(id));
     if candidates.is_empty() {
-        let first = failed.first().map(|(_, why)| why.clone());
-        return Err(WorkflowError::Unreadable {
-            count: failed.len(),
-            first: first.unwrap_or_default(),
-        });
+        return Err(none_readable(&failed));
     }
 
     let Looked {
@@ -170,7 +166,18 @@ pub fn prepare_drift(
         seen_as,
         memory,
         pictures,
+        failed: unseen,
     } = look_for_drift(snapshot, source, &candidates, context)?;
+    // The network that looks for drift may fail where the one that answers does not, and a file may just have gone.
+    failed.extend(
+        unseen
+            .into_iter()
+            .filter(|(id, _)| predictions.contains_key(id)),
+    );
+    candidates.retain(|id| found.contains_key(id));
+    if candidates.is_empty() {
+        return Err(none_readable(&failed));
+    }
     context.report(0, 1, "comparing with regular images");
     let regular_ids: Vec<ImageId> = regular.iter().map(|e| e.image).collect();
     let classes: Vec<ClassId> = regular[..learned].iter().map(|e| e.class).collect();
@@ -232,6 +239,15 @@ pub fn prepare_drift(
     })
 }
 
+/// That there is nothing to work on, as none of the images can be read.
+fn none_readable(failed: &Unreadable) -> WorkflowError {
+    let first = failed.first().map(|(_, why)| why.clone());
+    WorkflowError::Unreadable {
+        count: failed.len(),
+        first: first.unwrap_or_default(),
+    }
+}
+
 /// The images in which drift is looked for: the incoming ones, or every image of a data set that has none.
 pub(super) fn candidates(snapshot: &Snapshot) -> Vec<ImageId> {
     let incoming = snapshot.in_split(Split::Incoming);
@@ -254,6 +270,8 @@ pub(super) struct Looked {
     pub memory: Option<LocalMemory>,
     /// None where some cannot be had any more.
     pub pictures: Option<Pictures>,
+    /// Candidates and regular images that cannot be read, with the sentence why.
+    pub failed: Unreadable,
 }
 
 /// Runs the network that drift is looked for with over `candidates` and regular images (cached).
@@ -277,11 +295,14 @@ pub(super) fn look_for_drift(
     wanted.sort_unstable();
     wanted.dedup();
     let mut found = HashMap::with_capacity(wanted.len());
-    let (_, seen_as) = eyes.look(snapshot, &wanted, context, &mut |rows| {
+    let (failed, seen_as) = eyes.look(snapshot, &wanted, context, &mut |rows| {
         found.extend(rows.into_iter().map(|(id, row)| (id, row.embedding)));
     })?;
     for part in [&mut learned_from, &mut remembered] {
         part.retain(|e| found.contains_key(&e.image));
+    }
+    if learned_from.is_empty() && !failed.is_empty() {
+        return Err(none_readable(&failed));
     }
     let learned = learned_from.len();
     learned_from.append(&mut remembered);
@@ -298,6 +319,7 @@ pub(super) fn look_for_drift(
         found,
         seen_as,
         memory: eyes.embedder.into_local_memory(),
+        failed,
     })
 }
 

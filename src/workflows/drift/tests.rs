@@ -1,4 +1,5 @@
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 
 use image::{GrayImage, Luma};
 use rand::RngExt;
@@ -127,4 +128,149 @@ fn a_regular_twin_is_held_out_with_the_image_that_is_judged() {
     session.duplicates = DuplicateGroups::find(view).expect("numbers");
     let without = session.judge(&known, &[DRIFT], &[]).expect("a head");
     assert_eq!(held_out, without);
+}
+
+/// Changes every remembered embedding, given its place in the file and its numbers.
+fn tamper(snapshot: &Snapshot, mut change: impl FnMut(usize, &mut [f32])) {
+    let entries = fs::read_dir(snapshot.cache()).expect("a cache").flatten();
+    let named = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("embeddings-") && name.ends_with(".bin")
+    };
+    for path in entries.map(|entry| entry.path()).filter(named) {
+        let keys = fs::read(path.with_extension("keys")).expect("keys");
+        let len = u64::from_le_bytes(keys[8..16].try_into().expect("a length"));
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .expect("records");
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).expect("records");
+        for (at, record) in bytes.chunks_exact_mut(len as usize).enumerate() {
+            let (floats, _) = record.as_chunks::<4>();
+            let mut values: Vec<f32> = floats.iter().map(|b| f32::from_le_bytes(*b)).collect();
+            change(at, &mut values);
+            for (place, value) in record.as_chunks_mut::<4>().0.iter_mut().zip(values) {
+                *place = value.to_le_bytes();
+            }
+        }
+        file.seek(SeekFrom::Start(0)).expect("the start");
+        file.write_all(&bytes).expect("written");
+    }
+}
+
+#[test]
+fn remembered_embeddings_that_are_no_numbers_are_made_again() {
+    let (_folder, snapshot) = project();
+    let whole = prepared(&snapshot).expect("a session");
+    let mut changed = 0;
+    tamper(&snapshot, |at, values| {
+        let last = values.len() - 1;
+        match at % 8 {
+            1 => values[3] = f32::NAN,
+            4 => values[0] = f32::INFINITY,
+            6 => values[last] = f32::NEG_INFINITY,
+            _ => return,
+        }
+        changed += 1;
+    });
+    assert!(changed > 20, "{changed}");
+    let mended = prepared(&snapshot).expect("a session");
+    assert!(mended.failed.is_empty(), "{:?}", mended.failed);
+    assert_eq!(mended.images, whole.images);
+    for image in &whole.images {
+        let [a, b] = [&whole, &mended].map(|s| s.prediction(*image).expect("an answer"));
+        for (a, b) in a.probabilities.iter().zip(&b.probabilities) {
+            assert!((a - b).abs() < 1e-3, "{a} {b}");
+        }
+    }
+    let result = mended.refit(&labels(18), 2);
+    assert!(result.quality.is_ok(), "{:?}", result.quality);
+    let finite = |score: &DriftScore| score.probability.is_some_and(f32::is_finite);
+    assert!(result.scores.iter().all(finite));
+}
+
+#[test]
+fn embeddings_that_tell_nothing_are_a_sentence_and_constant_numbers_no_matter() {
+    let (_folder, snapshot) = project();
+    prepared(&snapshot).expect("a session");
+    // Some numbers say the same of every image.
+    tamper(&snapshot, |_, values| values[..4].fill(0.5));
+    let session = prepared(&snapshot).expect("a session");
+    let result = session.refit(&labels(18), 2);
+    assert!(result.quality.is_ok(), "{:?}", result.quality);
+    // All of them.
+    tamper(&snapshot, |_, values| values.fill(0.5));
+    let refused = prepared(&snapshot).err().expect("nothing to tell apart");
+    assert!(
+        refused
+            .to_string()
+            .contains("embeddings of all images are the same"),
+        "{refused}"
+    );
+    // Whoever deletes the cache, as is always allowed, is where he was.
+    fs::remove_dir_all(snapshot.cache()).expect("removed");
+    assert_eq!(
+        prepared(&snapshot).expect("a session").images.len(),
+        INCOMING
+    );
+}
+
+#[test]
+fn labels_that_teach_nothing_leave_the_ranking_and_say_what_is_missing() {
+    let (_folder, snapshot) = project();
+    let session = prepared(&snapshot).expect("a session");
+    assert!(
+        session.space.dim() > 0 && session.grouped() < 128,
+        "fewer images than numbers of an embedding"
+    );
+    let image = |i: usize| ImageId::from(TRAINING + i);
+    let cases = [
+        vec![(image(0), true)],
+        vec![(image(0), false)],
+        (0..9).map(|i| (image(i), true)).collect(),
+        (0..9).map(|i| (image(i), false)).collect(),
+        // Those that are no candidates are passed over.
+        vec![(ImageId::from(0), true), (ImageId::from(1), false)],
+    ];
+    for labels in cases {
+        let result = session.refit(&labels, 2);
+        let why = result.head_problem.expect("a sentence");
+        assert!(why.contains("label"), "{why}");
+        let unproven = result.quality.expect_err("nothing to measure");
+        assert!(unproven.contains("label"), "{unproven}");
+        assert_eq!(result.scores.len(), INCOMING);
+        assert!(result.scores.iter().all(|s| s.anomaly.is_finite()));
+        let queue = session.queue(&labels, &[], 5, QUEUE_SEED);
+        assert_eq!(queue.expect("a queue").len(), 5);
+    }
+}
+
+#[test]
+fn images_that_went_after_they_were_embedded_are_named_and_left_out() {
+    let (folder, snapshot) = project();
+    prepared(&snapshot).expect("a session");
+    let gone = TRAINING + 2;
+    for image in [gone, 3] {
+        fs::remove_file(folder.path().join(format!("{image:03}.png"))).expect("removed");
+    }
+    let session = prepared(&snapshot).expect("the rest");
+    assert_eq!(session.images.len(), INCOMING - 1);
+    let why = session.left_out().expect("a sentence");
+    assert!(why.contains("042.png"), "{why}");
+    let result = session.refit(&labels(18), 2);
+    assert_eq!((result.n_drift, result.n_regular), (6, 11));
+    assert!(
+        result
+            .scores
+            .iter()
+            .all(|score| score.image.index() != gone)
+    );
+    // All that it is compared with.
+    for image in (0..TRAINING).filter(|image| *image != 3) {
+        fs::remove_file(folder.path().join(format!("{image:03}.png"))).expect("removed");
+    }
+    let refused = prepared(&snapshot).err().expect("nothing to compare with");
+    assert!(refused.to_string().contains(".png"), "{refused}");
 }
