@@ -465,7 +465,7 @@ impl Work<'_> {
             reference: self.deal.reference.len(),
         });
         self.train(emit)
-            .and_then(|trained| self.write(trained))
+            .and_then(|trained| self.write(&trained))
             .map_err(|error| given_up(self.dir, error))?;
         complete(self.dir);
         load_drift_run(self.snapshot, self.dir)
@@ -635,7 +635,7 @@ impl Work<'_> {
         Ok(found)
     }
 
-    fn write(&self, trained: Trained) -> Result<(), WorkflowError> {
+    fn write(&self, trained: &Trained) -> Result<(), WorkflowError> {
         let labels = self.deal.labels();
         let head = self.head(&labels)?;
         let of = |scores: &HashMap<ImageId, f64>| -> Vec<f64> {
