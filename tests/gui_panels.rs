@@ -34,8 +34,8 @@ use driftscope::training::{
 };
 use driftscope::workflows::{
     Choice, Decided, DriftRate, DriftResult, DriftRun, DriftRunRow, DriftScore, FineTuneEvent,
-    FineTunePwa, FollowUp, ImageGroups, PlanCost, Review, ReviewRow, RunSummary, UnfinishedRun,
-    Verdict,
+    FineTunePwa, FollowUp, ImageGroups, PlanCost, Review, ReviewRow, RunSummary,
+    UnfinishedFineTune, UnfinishedRun, Verdict,
 };
 use egui::{Color32, Rect, pos2};
 use egui_kittest::Harness;
@@ -1673,6 +1673,43 @@ fn a_fine_tuning_that_runs_can_be_paused_and_stopped() {
 }
 
 #[test]
+fn an_interrupted_fine_tuning_is_resumed_or_discarded_in_two_clicks() {
+    let mut world = World::new();
+    runs(&mut world);
+    teach(&mut world, &[243]);
+    world.available.ranked = true;
+    let dir = std::path::PathBuf::from("/runs/2026-03-04-drift-cnn03");
+    let left = UnfinishedFineTune {
+        name: "2026-03-04-drift-cnn03".to_owned(),
+        dir: dir.clone(),
+        created: "2026-03-04T13:20:00+01:00".to_owned(),
+        model: "cnn03".to_owned(),
+        base: std::path::PathBuf::from("/runs/2026-03-04-cnn03"),
+        labels: (12, 30),
+        folds: 3,
+        over: 1,
+        progress: Some(driftscope::training::Progress {
+            epochs: 4,
+            steps: 2,
+        }),
+    };
+    world.fine_tune.found(None, vec![left]);
+    let mut harness = harness(world, Which::Drift);
+    harness.get_by_label_contains(
+        "It goes on in epoch 5 of network 2 of 3, with the 12 drift and 30 regular labels it was started with",
+    );
+    harness.get_by_label("Resume it").click();
+    harness.run();
+    assert!(matches!(sent(&harness).as_slice(), [Command::ResumeFineTune(of)] if *of == dir),);
+    harness.get_by_label("Discard").click();
+    harness.run();
+    assert!(sent(&harness).is_empty(), "not without being asked again");
+    harness.get_by_label("Remove for good").click();
+    harness.run();
+    assert!(matches!(sent(&harness).as_slice(), [Command::DiscardRun(of)] if *of == dir));
+}
+
+#[test]
 fn head_and_network_are_shown_against_each_other_and_the_user_chooses() {
     let mut world = World::new();
     runs(&mut world);
@@ -1685,7 +1722,7 @@ fn head_and_network_are_shown_against_each_other_and_the_user_chooses() {
         .iter()
         .map(|row| (row.image, row.network))
         .collect();
-    world.fine_tune.found(Some(run));
+    world.fine_tune.found(Some(run), Vec::new());
     let mut harness = harness(world, Which::Drift);
     harness.get_by_label("Show them against each other").click();
     harness.run();
@@ -1740,7 +1777,7 @@ fn drift_compared() {
     let mut world = World::new();
     runs(&mut world);
     teach(&mut world, &[223, 243]);
-    world.fine_tune.found(Some(fine_tuned(243)));
+    world.fine_tune.found(Some(fine_tuned(243)), Vec::new());
     let mut harness = harness(world, Which::Drift);
     harness.get_by_label("Show them against each other").click();
     harness.run();

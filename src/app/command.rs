@@ -718,6 +718,8 @@ pub enum Command {
     Unfollow,
     /// Reckon what fine-tuning a network for drift will take.
     ReckonFineTune,
+    /// Go on with the interrupted fine-tuning in that folder.
+    ResumeFineTune(PathBuf),
     /// Rank by the fine-tuned network, or for `false` by the head.
     RankByNetwork(bool),
     /// Let the training of that number wait, or go on.

@@ -27,7 +27,14 @@ impl Offer {
         let (open, labelled): (Vec<ImageId>, Vec<ImageId>) = groups
             .others(from)
             .partition(|image| session.label(*image).is_none());
-        let differs = |image: &&ImageId| session.label(**image) != Some(label);
+        let classes = session.classes();
+        // A regular image of the data set's files has a class; to be called regular is no other label.
+        let differs = |image: &&ImageId| {
+            session.label(**image).is_some_and(|other| match label {
+                Label::Regular => other.is_drift(classes),
+                label => other != label,
+            })
+        };
         (!open.is_empty()).then(|| Self {
             from,
             label,

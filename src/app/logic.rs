@@ -395,6 +395,7 @@ impl App {
             Command::MeasurePace => self.measure_pace(),
             Command::ResumeRun(dir) => self.resume_run(&dir),
             Command::DiscardRun(dir) => self.discard_run(&dir),
+            Command::ResumeFineTune(dir) => self.resume_fine_tune(&dir),
             Command::OpenRun(run) => self.open_run(run),
             Command::PredictSplit { run, split } => self.predict_split(run, split),
             Command::RefreshRuns => self.refresh_runs(),

@@ -30,7 +30,8 @@ use crate::queue::Reason;
 use crate::training::TrainEvent;
 use crate::workflows::{
     Decided, DriftResult, DriftRun, DriftSession, FineTuneCost, FineTuneEvent, FollowUp,
-    ImageGroups, Places, PlanCost, Review, RunSummary, SubmitSummary, UnfinishedRun,
+    ImageGroups, Places, PlanCost, Review, RunSummary, SubmitSummary, UnfinishedFineTune,
+    UnfinishedRun,
 };
 
 /// What a scan hands over at a time.
@@ -141,7 +142,7 @@ pub struct Workspace {
     /// Reckons what that will take, by the number of labels.
     pub fine_tune_cost_job: Slot<(), (usize, Result<FineTuneCost, String>)>,
     /// Reads what was fine-tuned before.
-    pub drift_runs_job: Slot<(), Option<DriftRun>>,
+    pub drift_runs_job: Slot<(), (Option<DriftRun>, Vec<UnfinishedFineTune>)>,
     /// Looks up neighbours.
     pub neighbours_job: Slot<(), (ImageId, Vec<(ImageId, f32)>)>,
     /// Writes the submission.

@@ -339,7 +339,7 @@ pub enum DriftCommand {
     Rank(RankArgs),
     /// Fit the drift head on the hand labels and measure it by cross-validation
     Train(RankArgs),
-    /// List the near-duplicates among the incoming images
+    /// List the near-duplicates among the incoming images and the regular ones that they are compared with
     Groups(GroupsArgs),
     /// Train a run's network on to tell drift, and measure it against the head on the same images
     FineTune(FineTuneArgs),
@@ -492,10 +492,16 @@ pub struct GroupsArgs {
 #[cfg(feature = "torch")]
 #[derive(Debug, ClapArgs)]
 pub struct FineTuneArgs {
+    /// A project folder, a data set folder, or a CSV [default with --resume: the run's own]
+    #[arg(required_unless_present = "resume")]
+    pub path: Option<PathBuf>,
     #[command(flatten)]
-    pub data: DataArgs,
+    pub how: HowArgs,
     #[command(flatten)]
     pub network: NetworkArgs,
+    /// Go on with a fine-tuning that was stopped or killed: its folder, or its name under the project's runs/
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["run", "epochs", "seed", "threads", "dry_run"])]
+    pub resume: Option<PathBuf>,
     /// The run to start from [default: the best of the project by macro-F1 on validation images]
     #[arg(long, value_name = "RUN")]
     pub run: Option<PathBuf>,

@@ -163,24 +163,36 @@ fn groups(args: &GroupsArgs, output: &Output) -> Result<()> {
         "{} of near-duplicates, {} of {} images, by {}",
         count(groups.len(), "group"),
         groups.iter().map(Vec::len).sum::<usize>(),
-        session.images.len(),
+        session.grouped(),
         session.source
     ));
     let classes = &snapshot.manifest.classes;
     let label = |image: ImageId| snapshot.label(image).map(|label| label.name(classes));
     let key = |image: ImageId| &snapshot.manifest.get(image).key;
+    let from = |image: ImageId| match snapshot.manifest.get(image).incoming {
+        true => "incoming",
+        false => "labelled part",
+    };
     let mut listed = Vec::new();
     for (at, group) in groups.iter().enumerate() {
         for image in group {
             let label = label(*image).unwrap_or_default();
-            output.say(&format!("{:>5}  {label:16}  {}", at + 1, key(*image)));
+            output.say(&format!(
+                "{:>5}  {:13}  {label:16}  {}",
+                at + 1,
+                from(*image),
+                key(*image)
+            ));
         }
         let images = group.iter();
-        let images = images.map(|image| json!({"filename": key(*image), "label": label(*image)}));
+        let images = images.map(
+            |image| json!({"filename": key(*image), "label": label(*image), "from": from(*image)}),
+        );
         listed.push(images.collect::<Vec<_>>());
     }
     output.json(&json!({
-        "network": session.source, "images": session.images.len(), "groups": listed,
+        "network": session.source, "images": session.images.len(),
+        "regular": session.grouped() - session.images.len(), "groups": listed,
     }))
 }
 

@@ -1,22 +1,66 @@
 //! `drift fine-tune`: a network of its own for drift, against the head.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::evaluation::{Better, Interval, Judged};
-use crate::workflows::{self, DriftRun, DriftSource, FineTuneCost, FineTuneEvent, FineTuneRequest};
+use crate::workflows::{
+    self, DriftRun, DriftSource, FineTuneCost, FineTuneEvent, FineTuneRequest, Snapshot,
+    UnfinishedFineTune,
+};
 
 use super::args::FineTuneArgs;
 use super::cost::time;
-use super::data::project;
+use super::data::project_at;
 use super::drift::choose_network;
 use super::output::{Bar, Output, count};
-use super::runs::tell;
+use super::runs::{run_dir, tell};
 
 pub fn fine_tune(args: &FineTuneArgs, output: &Output) -> Result<()> {
-    let mut project = project(&args.data, output)?;
+    let path = match (&args.path, &args.resume) {
+        (None, Some(run)) => workflows::project_of(run)?,
+        // clap lets it be left out with --resume alone.
+        (path, _) => path.clone().unwrap_or_else(|| PathBuf::from(".")),
+    };
+    let mut project = project_at(&path, &args.how, output)?;
     choose_network(&mut project, &args.network, output)?;
     let snapshot = project.snapshot();
+    let found = match &args.resume {
+        Some(run) => resumed(&snapshot, &run_dir(&snapshot, run), output)?,
+        None => match started(&snapshot, args, output)? {
+            Some(found) => found,
+            None => return Ok(()),
+        },
+    };
+    say_comparison(&found, output);
+    for warning in &found.warnings {
+        output.warn(warning);
+    }
+    output.say(&format!("run {}", found.dir.display()));
+    output.json(&comparison_json(&found))
+}
+
+/// Goes on with what was interrupted in `dir`.
+fn resumed(snapshot: &Snapshot, dir: &Path, output: &Output) -> Result<DriftRun> {
+    let run = UnfinishedFineTune::read(dir)?;
+    output.say(&run.in_words());
+    let source = DriftSource::of(snapshot, &run.base)?;
+    let bar = Bar::new();
+    let session = workflows::prepare_drift(snapshot, &source, &bar.context)?;
+    let told = &mut |event| tell_of(&bar, event);
+    Ok(workflows::resume_fine_tune(
+        snapshot,
+        &session,
+        dir,
+        &bar.context,
+        told,
+    )?)
+}
+
+/// None where only what it takes was asked for.
+fn started(snapshot: &Snapshot, args: &FineTuneArgs, output: &Output) -> Result<Option<DriftRun>> {
     let mut request = FineTuneRequest {
         run: args.run.clone(),
         epochs: args.epochs,
@@ -25,38 +69,34 @@ pub fn fine_tune(args: &FineTuneArgs, output: &Output) -> Result<()> {
     };
     // What is missing is told before anything is computed.
     let trials = workflows::trials_file();
-    let cost = workflows::fine_tune_cost(&snapshot, &request, trials.as_deref())?;
+    let cost = workflows::fine_tune_cost(snapshot, &request, trials.as_deref())?;
     say_cost(&cost, output);
     if args.dry_run {
-        return output.json(&json!({
+        output.json(&json!({
             "base": cost.base.run.name, "folds": cost.folds, "n_drift": cost.labels.0,
             "n_regular": cost.labels.1, "reference": cost.reference, "at_most_s": cost.at_most_s,
-        }));
+        }))?;
+        return Ok(None);
     }
     // The run whose answers the head is seen with is the one that is trained on.
     request.run = Some(cost.base.run.dir.clone());
-    let source = DriftSource::of(&snapshot, &cost.base.run.dir)?;
+    let source = DriftSource::of(snapshot, &cost.base.run.dir)?;
     let bar = Bar::new();
-    let session = workflows::prepare_drift(&snapshot, &source, &bar.context)?;
-    let found =
-        workflows::fine_tune(
-            &snapshot,
-            &session,
-            &request,
-            &bar.context,
-            &mut |event| match event {
-                FineTuneEvent::Started { .. } => {}
-                FineTuneEvent::Fold { fold, folds } => bar.line(&format!("fold {fold} of {folds}")),
-                FineTuneEvent::Train(event) => tell(&bar, &event),
-            },
-        )?;
-    drop(bar);
-    say_comparison(&found, output);
-    for warning in &found.warnings {
-        output.warn(warning);
+    let session = workflows::prepare_drift(snapshot, &source, &bar.context)?;
+    let told = &mut |event| tell_of(&bar, event);
+    let found = workflows::fine_tune(snapshot, &session, &request, &bar.context, told)?;
+    Ok(Some(found))
+}
+
+fn tell_of(bar: &Bar, event: FineTuneEvent) {
+    match event {
+        FineTuneEvent::Started { .. } => {}
+        FineTuneEvent::Fold { fold, folds } => bar.line(&format!("fold {fold} of {folds}")),
+        FineTuneEvent::Over { fold, folds, .. } => {
+            bar.line(&format!("fold {fold} of {folds} was trained before"));
+        }
+        FineTuneEvent::Train(event) => tell(bar, &event),
     }
-    output.say(&format!("run {}", found.dir.display()));
-    output.json(&comparison_json(&found))
 }
 
 fn say_cost(cost: &FineTuneCost, output: &Output) {

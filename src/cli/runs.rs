@@ -1,6 +1,9 @@
 //! Models, training, prediction, reports.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -121,15 +124,20 @@ fn resume(args: &TrainArgs, run: &Path, output: &Output) -> Result<RunSummary> {
         None => workflows::project_of(run)?,
     };
     let snapshot = project_at(&path, &args.how, output)?.snapshot();
-    let named = snapshot.runs().join(run);
-    let dir = if !run.exists() && named.is_dir() {
-        named
-    } else {
-        run.to_owned()
-    };
+    let dir = run_dir(&snapshot, run);
     with_bar(output, |context, told| {
         workflows::resume(&snapshot, &dir, context, told)
     })
+}
+
+/// The folder that a user means by `run`: that of a path, or of a name under the project's `runs/`.
+pub fn run_dir(snapshot: &workflows::Snapshot, run: &Path) -> PathBuf {
+    let named = snapshot.runs().join(run);
+    if !run.exists() && named.is_dir() {
+        named
+    } else {
+        run.to_owned()
+    }
 }
 
 /// Trains with a line for every epoch.

@@ -48,6 +48,13 @@ pub struct EmbeddedImage {
 }
 
 impl EmbeddedImage {
+    /// Whether all of it are numbers: neither infinite nor none at all.
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        let values = self.embedding.iter().chain(&self.logits);
+        values.into_iter().all(|v| v.is_finite())
+    }
+
     /// Softmax of the logits.
     #[must_use]
     pub fn prediction(&self) -> Prediction {
@@ -128,7 +135,8 @@ impl Embedder {
         self.model.embedding_dim()
     }
 
-    /// What is remembered of the image with this content.
+    /// What is remembered of the image with this content; nothing where that is no finite numbers, as a damaged disk
+    /// may leave it: then the image is to be looked at again.
     #[must_use]
     pub fn cached(&self, content: &Digest) -> Option<EmbeddedImage> {
         let key = self.key(content);
@@ -143,7 +151,7 @@ impl Embedder {
         let (floats, _) = record.as_chunks::<4>();
         let mut embedding: Vec<f32> = floats.iter().map(|b| f32::from_le_bytes(*b)).collect();
         let logits = embedding.split_off(self.model.embedding_dim());
-        Some(EmbeddedImage { embedding, logits })
+        Some(EmbeddedImage { embedding, logits }).filter(EmbeddedImage::is_finite)
     }
 
     /// Runs the network over a batch of `(content digest, size * size pixels)` and remembers the result.

@@ -7,7 +7,7 @@ mod map;
 pub use map::Places;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
@@ -92,9 +92,10 @@ pub struct DriftSession {
     pub images: Vec<ImageId>,
     /// Candidates that cannot be read, with the sentence why.
     pub failed: Unreadable,
-    /// Near-duplicates among the candidates: one key labels them alike, no fold splits them, and the queue
-    /// shows one of them at a time.
+    /// Near-duplicates among the candidates and the regular images that they are compared with, each group with a
+    /// candidate at least: one key labels them alike, no fold splits them, and the queue shows one at a time.
     pub groups: Arc<ImageGroups>,
+    /// Of the candidates, then of regular images, of which the first are those in `features`.
     duplicates: DuplicateGroups,
     rows: HashMap<ImageId, usize>,
     space: DriftSpace,
@@ -149,16 +150,12 @@ pub fn prepare_drift(
     let run = load_run(&source.run)?;
     let mut candidates = candidates(snapshot);
     let mut predictions = HashMap::with_capacity(candidates.len());
-    let failed = embed(snapshot, &run, &candidates, context, &mut |rows| {
+    let mut failed = embed(snapshot, &run, &candidates, context, &mut |rows| {
         predictions.extend(rows.into_iter().map(|(id, row)| (id, row.prediction())));
     })?;
     candidates.retain(|id| predictions.contains_key(id));
     if candidates.is_empty() {
-        let first = failed.first().map(|(_, why)| why.clone());
-        return Err(WorkflowError::Unreadable {
-            count: failed.len(),
-            first: first.unwrap_or_default(),
-        });
+        return Err(none_readable(&failed));
     }
 
     let Looked {
@@ -169,7 +166,18 @@ pub fn prepare_drift(
         seen_as,
         memory,
         pictures,
+        failed: unseen,
     } = look_for_drift(snapshot, source, &candidates, context)?;
+    // The network that looks for drift may fail where the one that answers does not, and a file may just have gone.
+    failed.extend(
+        unseen
+            .into_iter()
+            .filter(|(id, _)| predictions.contains_key(id)),
+    );
+    candidates.retain(|id| found.contains_key(id));
+    if candidates.is_empty() {
+        return Err(none_readable(&failed));
+    }
     context.report(0, 1, "comparing with regular images");
     let regular_ids: Vec<ImageId> = regular.iter().map(|e| e.image).collect();
     let classes: Vec<ClassId> = regular[..learned].iter().map(|e| e.class).collect();
@@ -191,7 +199,13 @@ pub fn prepare_drift(
         DriftSpace::fit(regular_part.images()?, &classes, Some(pool_part.images()?))?;
     let pool = pool.expect("a pool was given");
     context.report(0, 1, "looking for near-duplicates");
-    let duplicates = DuplicateGroups::find(pool_part.images()?.embeddings)?;
+    let rows = candidates.iter().enumerate().map(|(row, id)| (*id, row));
+    let rows: HashMap<ImageId, usize> = rows.collect();
+    let beside = regular_ids.iter().filter(|id| !rows.contains_key(id));
+    let beside: Vec<ImageId> = beside.copied().collect();
+    let mut seen = pool_part.embeddings.clone();
+    seen.extend(beside.iter().flat_map(|id| &found[id]));
+    let duplicates = DuplicateGroups::find(EmbeddingView::new(&seen, pool_part.dim)?)?;
 
     let calibration = Calibration::new(train.fused())?;
     #[expect(clippy::cast_possible_truncation, reason = "a share")]
@@ -200,8 +214,6 @@ pub fn prepare_drift(
         .iter()
         .map(|z| calibration.quantile(*z) as f32)
         .collect();
-    let rows = candidates.iter().enumerate().map(|(row, id)| (*id, row));
-    let rows: HashMap<ImageId, usize> = rows.collect();
     let mut features = pool.features.clone();
     let reference = train.features.chunks_exact(space.dim()).zip(&regular_ids);
     for (row, _) in reference.filter(|(_, id)| !rows.contains_key(id)) {
@@ -214,7 +226,7 @@ pub fn prepare_drift(
     Ok(DriftSession {
         source: name,
         failed,
-        groups: Arc::new(ImageGroups::new(&candidates, &duplicates)),
+        groups: Arc::new(ImageGroups::with_others(&candidates, &beside, &duplicates)),
         duplicates,
         images: candidates,
         rows,
@@ -225,6 +237,15 @@ pub fn prepare_drift(
         predictions,
         run_temperature: run_temperature(&source.run)?,
     })
+}
+
+/// That there is nothing to work on, as none of the images can be read.
+fn none_readable(failed: &Unreadable) -> WorkflowError {
+    let first = failed.first().map(|(_, why)| why.clone());
+    WorkflowError::Unreadable {
+        count: failed.len(),
+        first: first.unwrap_or_default(),
+    }
 }
 
 /// The images in which drift is looked for: the incoming ones, or every image of a data set that has none.
@@ -249,6 +270,8 @@ pub(super) struct Looked {
     pub memory: Option<LocalMemory>,
     /// None where some cannot be had any more.
     pub pictures: Option<Pictures>,
+    /// Candidates and regular images that cannot be read, with the sentence why.
+    pub failed: Unreadable,
 }
 
 /// Runs the network that drift is looked for with over `candidates` and regular images (cached).
@@ -272,11 +295,14 @@ pub(super) fn look_for_drift(
     wanted.sort_unstable();
     wanted.dedup();
     let mut found = HashMap::with_capacity(wanted.len());
-    let (_, seen_as) = eyes.look(snapshot, &wanted, context, &mut |rows| {
+    let (failed, seen_as) = eyes.look(snapshot, &wanted, context, &mut |rows| {
         found.extend(rows.into_iter().map(|(id, row)| (id, row.embedding)));
     })?;
     for part in [&mut learned_from, &mut remembered] {
         part.retain(|e| found.contains_key(&e.image));
+    }
+    if learned_from.is_empty() && !failed.is_empty() {
+        return Err(none_readable(&failed));
     }
     let learned = learned_from.len();
     learned_from.append(&mut remembered);
@@ -293,6 +319,7 @@ pub(super) fn look_for_drift(
         found,
         seen_as,
         memory: eyes.embedder.into_local_memory(),
+        failed,
     })
 }
 
@@ -491,7 +518,7 @@ impl DriftSession {
         let labelled = self.labelled(labels);
         let head = if labelled.contains(&Some(true)) {
             let every: Vec<usize> = (0..self.images.len()).collect();
-            Some(self.judge(&labelled, &every)?)
+            Some(self.judge(&labelled, &every, &[])?)
         } else {
             None
         };
@@ -504,7 +531,7 @@ impl DriftSession {
             pool: &self.pool,
             labels: &labelled,
             repeated: &repeated,
-            groups: self.duplicates.ids(),
+            groups: self.candidate_groups(),
             head: head.as_deref(),
         };
         let queue = known.next(count, seed)?;
@@ -549,7 +576,7 @@ impl DriftSession {
         if !labelled.contains(&Some(false)) {
             return None;
         }
-        self.judge(&labelled, &[row]).ok()?.first().copied()
+        self.judge(&labelled, &[row], &[]).ok()?.first().copied()
     }
 
     /// Log-odds of drift of every candidate by a head fitted on `labelled` and the reference images.
@@ -565,18 +592,30 @@ impl DriftSession {
             return Err(error.to_string());
         }
         let every: Vec<usize> = (0..self.images.len()).collect();
-        self.judge(labelled, &every)
+        self.judge(labelled, &every, &[])
             .map_err(|error| error.to_string())
     }
 
-    /// Probability of drift of the candidates in `rows` by a head that learns from `labelled`.
-    fn judge(&self, labelled: &[Option<bool>], rows: &[usize]) -> Result<Vec<f64>, DriftError> {
+    /// Probability of drift of the candidates in `rows` by a head that learns from `labelled`. The regular images that
+    /// are near-duplicates of those in `held_out` are held out with them: else they would tell their label.
+    fn judge(
+        &self,
+        labelled: &[Option<bool>],
+        rows: &[usize],
+        held_out: &[usize],
+    ) -> Result<Vec<f64>, DriftError> {
         let dim = self.space.dim();
         let n = self.images.len();
+        let groups = self.duplicates.ids();
+        let apart: HashSet<usize> = held_out.iter().map(|row| groups[*row]).collect();
         let mut learned = Vec::new();
         let mut drift = Vec::new();
         for (row, features) in self.features.chunks_exact(dim).enumerate() {
-            let label = if row < n { labelled[row] } else { Some(false) };
+            let label = if row < n {
+                labelled[row]
+            } else {
+                (!apart.contains(&groups[row])).then_some(false)
+            };
             if let Some(label) = label {
                 learned.extend_from_slice(features);
                 drift.push(label);
@@ -603,10 +642,21 @@ impl DriftSession {
     ) -> Result<Vec<f64>, WorkflowError> {
         let rows: Vec<usize> = images.iter().map(|image| self.rows[image]).collect();
         let mut labelled = self.labelled(labels);
-        for row in &rows {
-            labelled[*row] = None;
-        }
-        Ok(self.judge(&labelled, &rows)?)
+        let mut held_out = rows.clone();
+        held_out.retain(|row| labelled[*row].take().is_some());
+        Ok(self.judge(&labelled, &rows, &held_out)?)
+    }
+
+    /// Of near-duplicates, one for each candidate.
+    fn candidate_groups(&self) -> &[usize] {
+        &self.duplicates.ids()[..self.images.len()]
+    }
+
+    /// Images among which near-duplicates were looked for: the candidates, and the regular images that they are
+    /// compared with.
+    #[must_use]
+    pub fn grouped(&self) -> usize {
+        self.duplicates.ids().len()
     }
 
     fn cross_validate(&self, labelled: &[Option<bool>], plan: &CvPlan) -> Result<CvReport, String> {
@@ -615,9 +665,9 @@ impl DriftSession {
             for row in held_out {
                 labelled[*row] = None;
             }
-            self.judge(&labelled, held_out)
+            self.judge(&labelled, held_out, held_out)
         };
-        cross_validate_grouped(labelled, self.duplicates.ids(), plan, scorer)
+        cross_validate_grouped(labelled, self.candidate_groups(), plan, scorer)
             .map_err(|error| error.to_string())
     }
 }
@@ -659,7 +709,7 @@ pub(super) fn made_session(images: usize) -> Result<DriftSession, WorkflowError>
         source: "made".to_owned(),
         failed: Vec::new(),
         groups: Arc::default(),
-        duplicates: DuplicateGroups::none(images),
+        duplicates: DuplicateGroups::none(images + train.images),
         rows: ids.iter().enumerate().map(|(row, id)| (*id, row)).collect(),
         space,
         features,
@@ -765,3 +815,6 @@ pub fn save_ranking(
     });
     write_csv(out, std::iter::once(header.to_vec()).chain(rows))
 }
+
+#[cfg(test)]
+mod tests;

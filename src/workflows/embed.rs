@@ -144,7 +144,16 @@ impl Eyes {
                 let rows = embedder.run(&input)?;
                 done += batch.len() as u64;
                 context.report(done, total, &format!("{} on images", self.name));
-                emit(batch.iter().map(|(id, ..)| *id).zip(rows).collect());
+                let rows = batch.iter().map(|(id, ..)| *id).zip(rows);
+                let (rows, ruined): (Vec<_>, Vec<_>) = rows.partition(|(_, row)| row.is_finite());
+                failed.extend(ruined.into_iter().map(|(id, _)| {
+                    let (name, key) = (&self.name, &snapshot.manifest.get(id).key);
+                    (
+                        id,
+                        format!("{name} makes of {key} what is no finite number: choose another network or other weights"),
+                    )
+                }));
+                emit(rows);
             }
         }
         for (image, _) in &failed {

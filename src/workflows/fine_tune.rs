@@ -7,6 +7,7 @@
 
 mod deal;
 mod result;
+mod unfinished;
 
 use std::{
     collections::HashMap,
@@ -15,19 +16,19 @@ use std::{
     sync::Arc,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::domain::{ClassId, ImageId};
+use crate::domain::ImageId;
 use crate::drift::gate;
 use crate::evaluation::{ConfusionMatrix, Interval, PairedReport, best_constant, pwa};
 use crate::inference::{Evidence, answers};
 use crate::jobs::{JobContext, ProgressCell};
 use crate::models::{self, InferenceModel, ModelSpec, Precision, best_device, set_threads, stack};
 use crate::project::Snapshot;
-use crate::storage::hex;
+use crate::storage::{StorageError, atomic_write, hex, remove_half_written};
 use crate::training::{
-    self, Disk, EpochMetrics, Monitor, PaceBook, Phase, Plan, Sampler, Source, SplitCounts,
-    TrainData, TrainEvent, estimate, free_space,
+    self, Checkpoints, Disk, EpochMetrics, Monitor, PaceBook, Phase, Plan, Sampler, Source,
+    SplitCounts, TrainData, TrainEvent, estimate, free_space,
 };
 
 use super::{
@@ -36,7 +37,7 @@ use super::{
     drift::{candidates, drift_labels},
     lane,
     machine::machine,
-    resume::{LOCK, RunLock, labels_digest},
+    resume::{RunLock, checkpoint, name_of, refuse_changed},
     run::{METRICS, MODEL, PLAN, new_run_dir, no_run, paces, read_json_lines, resolve_run, runs},
     train::{CachedPixels, unused_dir},
     trial::trials,
@@ -44,7 +45,11 @@ use super::{
 use deal::{DRIFT_CLASS, Deal, Fold};
 
 pub use deal::FINE_TUNE_LABELS;
+pub(super) use unfinished::{STARTED, complete, is_started};
+
 pub use result::{DriftRun, DriftRunRow, FineTunePwa, drift_runs, load_drift_run};
+use unfinished::{Started, given_up};
+pub use unfinished::{UnfinishedFineTune, unfinished_fine_tunes};
 
 /// Epochs of each phase at most, unless the user says otherwise: with so few images more only learn them by heart.
 const EPOCHS: usize = 12;
@@ -145,6 +150,15 @@ pub enum FineTuneEvent {
         fold: usize,
         /// In all.
         folds: usize,
+    },
+    /// The network of a fold was trained before the interruption.
+    Over {
+        /// Counted from 1.
+        fold: usize,
+        /// In all.
+        folds: usize,
+        /// Its epochs, without confusions and predictions.
+        history: Vec<EpochMetrics>,
     },
     /// What its training tells.
     Train(TrainEvent),
@@ -284,8 +298,8 @@ pub fn fine_tune_cost(
 
 /// Fine-tunes a network for each fold of the labelled candidates of `session`, and measures them against its head.
 /// Beside those labels, training images of the regular classes are regular examples; a candidate without a label
-/// is never learned from. Everything is written into a new folder under the project's `runs/`; whoever stops it
-/// finds nothing there.
+/// is never learned from. Everything is written into a new folder under the project's `runs/`; one that is stopped
+/// leaves what it needs to be resumed there, or nothing where it had hardly begun.
 ///
 /// # Errors
 /// [`WorkflowError::TooFewToFineTune`], [`WorkflowError::TooFewGroups`], [`WorkflowError::NoRun`], and those of
@@ -316,16 +330,26 @@ pub fn fine_tune(
     let deal = Deal::new(snapshot, &images, &labels, reference, &plan)?;
     context.report(0, 0, "waiting for its turn");
     let _turn = lane::take(context)?;
-    emit(FineTuneEvent::Started {
-        base: Box::new(base.clone()),
-        folds: deal.folds.len(),
-        labels: deal.counts(),
-        reference: deal.reference.len(),
-    });
-    sweep(snapshot);
     let created = jiff::Zoned::now();
     let dir = unused_dir(snapshot, &created, &format!("drift-{}", plan.model));
     new_run_dir(&dir)?;
+    let _lock = RunLock::take(&dir)?;
+    let left_out = unreadable.first().map(|(_, first)| {
+        format!(
+            "images that cannot be read were left out, {} in all; the first: {first}",
+            unreadable.len()
+        )
+    });
+    let mut started = Started::new(snapshot, &base, &deal, &pixels, &plan);
+    started.created = created.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
+    started.threads = request.threads;
+    started.left_out = left_out;
+    let written = atomic_write(&dir.join(PLAN), plan.to_toml().as_bytes())
+        .map_err(WorkflowError::from)
+        .and_then(|()| started.write(&dir));
+    if let Err(error) = written {
+        return Err(given_up(&dir, error));
+    }
     let work = Work {
         snapshot,
         session,
@@ -333,44 +357,61 @@ pub fn fine_tune(
         plan: &plan,
         deal: &deal,
         pixels: &pixels,
+        started: &started,
         dir: &dir,
         context,
     };
-    let done = RunLock::take(&dir).and_then(|_lock| {
-        let trained = work.train(emit)?;
-        work.write(&labels, trained, &unreadable, &created)
-    });
-    if let Err(error) = done {
-        // A leftover would only take room.
-        drop(fs::remove_dir_all(&dir));
-        return Err(error);
-    }
-    load_drift_run(snapshot, &dir)
+    work.carry_out(emit)
 }
 
-/// Removes what fine-tunings left that were killed: folders that hold weights of folds and nothing else.
-fn sweep(snapshot: &Snapshot) {
-    let entries = fs::read_dir(snapshot.runs())
-        .into_iter()
-        .flatten()
-        .flatten();
-    for dir in entries.map(|entry| entry.path()) {
-        let named = dir
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().contains("-drift-"));
-        let Ok(files) = fs::read_dir(&dir) else {
-            continue;
-        };
-        let names: Vec<String> = files
-            .flatten()
-            .map(|file| file.file_name().to_string_lossy().into_owned())
-            .collect();
-        let left = |name: &String| name.starts_with("fold-") || name == LOCK;
-        // Whoever still trains there holds the lock.
-        if named && names.iter().all(left) && RunLock::take(&dir).is_ok() {
-            drop(fs::remove_dir_all(&dir));
-        }
+/// Goes on with the fine-tuning in `dir`, which was stopped or whose process was killed: by its own plan, on the
+/// images and labels that it was started on and in the folds they were dealt into, whatever was labelled since.
+/// Networks that were over stay as they are. The head beside them is that of `session`, with those same labels.
+///
+/// # Errors
+/// [`WorkflowError::RunFinished`], [`WorkflowError::NothingToResume`], [`WorkflowError::RunInUse`],
+/// [`WorkflowError::PlanChanged`], [`WorkflowError::DataChanged`], and those of [`fine_tune`].
+pub fn resume_fine_tune(
+    snapshot: &Snapshot,
+    session: &DriftSession,
+    dir: &Path,
+    context: &JobContext,
+    emit: &mut dyn FnMut(FineTuneEvent),
+) -> Result<DriftRun, WorkflowError> {
+    let run = name_of(dir);
+    let started = Started::read(dir)?;
+    let _lock = RunLock::take(dir)?;
+    // The process that held it may have ended the run just now.
+    Started::read(dir)?;
+    remove_half_written(dir);
+    let plan = started.plan(dir)?;
+    if let Some(threads) = started.threads {
+        set_threads(threads);
     }
+    let base = BaseRun::of(resolve_run(&started.base)?, started.base_chosen_from);
+    let deal = started.deal(snapshot, &plan, &run)?;
+    let images = deal.images();
+    let (pixels, _) = CachedPixels::load(snapshot, &plan, &images, context)?;
+    started.check(snapshot, &run, &|image| pixels.content(image).copied())?;
+    let gone: Vec<&str> = (deal.candidates())
+        .filter(|image| session.prediction(*image).is_none())
+        .map(|image| snapshot.manifest.get(image).key.as_str())
+        .collect();
+    refuse_changed(&run, &gone)?;
+    context.report(0, 0, "waiting for its turn");
+    let _turn = lane::take(context)?;
+    let work = Work {
+        snapshot,
+        session,
+        base: &base,
+        plan: &plan,
+        deal: &deal,
+        pixels: &pixels,
+        started: &started,
+        dir,
+        context,
+    };
+    work.carry_out(emit)
 }
 
 /// All that a fine-tuning works on.
@@ -381,6 +422,7 @@ struct Work<'a> {
     plan: &'a Plan,
     deal: &'a Deal,
     pixels: &'a CachedPixels,
+    started: &'a Started,
     dir: &'a Path,
     context: &'a JobContext,
 }
@@ -389,11 +431,20 @@ struct Work<'a> {
 struct Trained {
     /// Probability of drift of each candidate that can be read.
     network: HashMap<ImageId, f64>,
-    /// Digests of the weights, fold by fold.
-    weights: Vec<String>,
-    /// Epochs trained, fold by fold.
-    epochs: Vec<usize>,
+    /// Fold by fold.
+    folds: Vec<Learned>,
+}
+
+/// What the network of one fold brought, beside its weights. In its folder until the fine-tuning is over.
+#[derive(Serialize, Deserialize)]
+struct Learned {
+    /// Wall-clock seconds of its training.
     seconds: f64,
+    /// Digest of its weights.
+    weights_digest: String,
+    /// Probability of drift of the held-out images, then of those without a label.
+    answers: Vec<f64>,
+    history: Vec<EpochMetrics>,
 }
 
 /// A line of the log: an epoch and whose it is.
@@ -405,49 +456,112 @@ struct FoldEpoch<'a> {
 }
 
 impl Work<'_> {
+    /// Trains what is not trained yet, and completes the folder.
+    fn carry_out(&self, emit: &mut dyn FnMut(FineTuneEvent)) -> Result<DriftRun, WorkflowError> {
+        emit(FineTuneEvent::Started {
+            base: Box::new(self.base.clone()),
+            folds: self.deal.folds.len(),
+            labels: self.deal.counts(),
+            reference: self.deal.reference.len(),
+        });
+        self.train(emit)
+            .and_then(|trained| self.write(&trained))
+            .map_err(|error| given_up(self.dir, error))?;
+        complete(self.dir);
+        load_drift_run(self.snapshot, self.dir)
+    }
+
     fn train(&self, emit: &mut dyn FnMut(FineTuneEvent)) -> Result<Trained, WorkflowError> {
         let folds = self.deal.folds.len();
         let mut trained = Trained {
             network: HashMap::new(),
-            weights: Vec::new(),
-            epochs: Vec::new(),
-            seconds: 0.0,
+            folds: Vec::new(),
         };
         let mut log = String::new();
         for (at, fold) in self.deal.folds.iter().enumerate() {
-            emit(FineTuneEvent::Fold {
-                fold: at + 1,
-                folds,
-            });
-            let fitted = self.fit(at, fold, &mut log, emit)?;
-            let file = self.dir.join(format!("fold-{}.safetensors", at + 1));
-            trained.weights.push(hex(&fitted.model.save(&file)?));
-            trained.epochs.push(fitted.history.len());
-            trained.seconds += fitted.seconds;
-            let evidence = Evidence::Answers(self.base.run.bf16_agreement);
-            let fastest = Precision::fastest(best_device());
-            let precision = evidence.run_in(self.snapshot.precision, fastest);
-            let model = fitted.model.optimize_for_inference(precision);
-            let own: Vec<ImageId> = fold.held_out.iter().map(|e| e.image).collect();
-            for (image, p) in own.iter().zip(self.answer(&model, at, &own)?) {
-                trained.network.insert(*image, p);
+            let number = at + 1;
+            let learned = match unfinished::learned(self.dir, number) {
+                Some(learned) => {
+                    emit(FineTuneEvent::Over {
+                        fold: number,
+                        folds,
+                        history: learned.history.clone(),
+                    });
+                    self.report(number, 0.0);
+                    learned
+                }
+                None => {
+                    emit(FineTuneEvent::Fold {
+                        fold: number,
+                        folds,
+                    });
+                    self.learn(at, fold, emit)?
+                }
+            };
+            let own = fold.held_out.iter().map(|e| e.image);
+            let asked = own.chain(self.deal.unlabelled.iter().copied());
+            for (image, p) in asked.zip(&learned.answers) {
+                let asked_by = if self.deal.fold_of.contains_key(&image) {
+                    1.0
+                } else {
+                    folds as f64
+                };
+                *trained.network.entry(image).or_insert(0.0) += p / asked_by;
             }
-            let open = &self.deal.unlabelled;
-            for (image, p) in open.iter().zip(self.answer(&model, at, open)?) {
-                *trained.network.entry(*image).or_insert(0.0) += p / folds as f64;
+            for epoch in &learned.history {
+                let line = FoldEpoch {
+                    fold: number,
+                    epoch,
+                };
+                log.push_str(&serde_json::to_string(&line).expect("metrics are numbers"));
+                log.push('\n');
             }
+            trained.folds.push(learned);
         }
-        crate::storage::atomic_write(&self.dir.join(METRICS), log.as_bytes())?;
+        atomic_write(&self.dir.join(METRICS), log.as_bytes())?;
         Ok(trained)
+    }
+
+    /// Trains the network of a fold, or goes on with it, and asks it.
+    fn learn(
+        &self,
+        at: usize,
+        fold: &Fold,
+        emit: &mut dyn FnMut(FineTuneEvent),
+    ) -> Result<Learned, WorkflowError> {
+        let fitted = self.fit(at, fold, emit)?;
+        let weights_digest = hex(&fitted
+            .model
+            .save(&unfinished::weights_file(self.dir, at + 1))?);
+        let evidence = Evidence::Answers(self.base.run.bf16_agreement);
+        let fastest = Precision::fastest(best_device());
+        let precision = evidence.run_in(self.snapshot.precision, fastest);
+        let model = fitted.model.optimize_for_inference(precision);
+        let own = fold.held_out.iter().map(|e| e.image);
+        let asked: Vec<ImageId> = own.chain(self.deal.unlabelled.iter().copied()).collect();
+        let learned = Learned {
+            seconds: fitted.seconds,
+            weights_digest,
+            answers: self.answer(&model, at, &asked)?,
+            history: fitted.history,
+        };
+        unfinished::keep(self.dir, at + 1, &learned)?;
+        Ok(learned)
     }
 
     fn fit(
         &self,
         at: usize,
         fold: &Fold,
-        log: &mut String,
         emit: &mut dyn FnMut(FineTuneEvent),
     ) -> Result<training::Fitted, WorkflowError> {
+        let folder = unfinished::fold_dir(self.dir, at + 1);
+        let from = if folder.is_dir() {
+            checkpoint(&folder, &mut |event| emit(FineTuneEvent::Train(event)))?
+        } else {
+            fs::create_dir(&folder).map_err(|e| StorageError::io("create", &folder, e))?;
+            None
+        };
         let data = TrainData {
             pixels: self.pixels,
             classes: vec!["regular".to_owned(), "drift".to_owned()],
@@ -455,7 +569,7 @@ impl Work<'_> {
             validation: fold.validation.clone(),
             test: fold.held_out.clone(),
             cache: Some(self.snapshot.cache()),
-            checkpoints: None,
+            checkpoints: Some(Checkpoints::in_folder(&folder)),
         };
         // The trainer counts the progress of one network; ours is that of all.
         let progress = ProgressCell::default();
@@ -465,20 +579,16 @@ impl Work<'_> {
             wake: Arc::clone(&self.context.wake),
         };
         let cost = &self.snapshot.cost;
-        let fitted = training::fit(self.plan, &data, cost, &inside, &mut |event| {
+        let mut told = |event: TrainEvent| {
             if matches!(event, TrainEvent::Step { .. } | TrainEvent::Epoch(_)) {
                 self.report(at, f64::from(progress.get().fraction()));
             }
-            if let TrainEvent::Epoch(epoch) = &event {
-                let line = FoldEpoch {
-                    fold: at + 1,
-                    epoch,
-                };
-                log.push_str(&serde_json::to_string(&line).expect("metrics are numbers"));
-                log.push('\n');
-            }
             emit(FineTuneEvent::Train(event));
-        });
+        };
+        let fitted = match from {
+            None => training::fit(self.plan, &data, cost, &inside, &mut told),
+            Some(from) => training::resume(self.plan, &data, cost, from, &inside, &mut told),
+        };
         Ok(fitted?)
     }
 
@@ -525,18 +635,8 @@ impl Work<'_> {
         Ok(found)
     }
 
-    fn write(
-        &self,
-        labels: &[(ImageId, bool)],
-        trained: Trained,
-        unreadable: &super::Unreadable,
-        created: &jiff::Zoned,
-    ) -> Result<(), WorkflowError> {
-        let labels: Vec<(ImageId, bool)> = labels
-            .iter()
-            .filter(|(image, _)| self.deal.fold_of.contains_key(image))
-            .copied()
-            .collect();
+    fn write(&self, trained: &Trained) -> Result<(), WorkflowError> {
+        let labels = self.deal.labels();
         let head = self.head(&labels)?;
         let of = |scores: &HashMap<ImageId, f64>| -> Vec<f64> {
             labels.iter().map(|(image, _)| scores[image]).collect()
@@ -552,7 +652,7 @@ impl Work<'_> {
         let file = result::File {
             format_version: result::FORMAT_VERSION,
             target: super::run::DRIFT.to_owned(),
-            created: created.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+            created: self.started.created.clone(),
             base: self.base.run.name.clone(),
             base_chosen_from: self.base.chosen_from,
             base_validation_macro_f1: self.base.validation_macro_f1,
@@ -561,16 +661,18 @@ impl Work<'_> {
             head: self.session.source.clone(),
             folds: self.deal.folds.len(),
             reference: self.deal.reference.len(),
-            epochs: trained.epochs,
-            seconds: trained.seconds,
+            epochs: trained.folds.iter().map(|f| f.history.len()).collect(),
+            seconds: trained.folds.iter().map(|fold| fold.seconds).sum(),
             comparison,
             pwa: self.pwa(&labels, &head, &trained.network),
             seed: self.plan.seed,
             program_version: env!("CARGO_PKG_VERSION").to_owned(),
-            data_digest: self.snapshot.manifest.digest(),
-            labels_digest: labels_digest(self.snapshot),
-            weights_digests: trained.weights,
-            warnings: warnings(&comparison, self.deal, unreadable),
+            data_digest: self.started.data_digest.clone(),
+            labels_digest: self.started.labels_digest.clone(),
+            weights_digests: (trained.folds.iter())
+                .map(|fold| fold.weights_digest.clone())
+                .collect(),
+            warnings: self.warnings(&comparison),
             machine: machine(),
         };
         let rows = self.session.images.iter().filter_map(|image| {
@@ -584,7 +686,6 @@ impl Work<'_> {
             })
         });
         let rows: Vec<DriftRunRow> = rows.collect();
-        crate::storage::atomic_write(&self.dir.join(PLAN), self.plan.to_toml().as_bytes())?;
         result::write(self.snapshot, self.dir, &file, &rows)
     }
 
@@ -618,13 +719,14 @@ impl Work<'_> {
         network: &HashMap<ImageId, f64>,
     ) -> Option<FineTunePwa> {
         let classes = &self.snapshot.manifest.classes;
+        let named = self.started.classes(self.snapshot);
         let confusion = |scores: &HashMap<ImageId, f64>| {
             let pairs = labels.iter().filter_map(|(image, drift)| {
                 let prediction = self.session.prediction(*image)?;
                 let actual = if *drift {
                     classes.drift()
                 } else {
-                    let class: Option<ClassId> = self.snapshot.regular_class(*image);
+                    let class = named.get(image).copied();
                     class.unwrap_or_else(|| prediction.class())
                 };
                 let given = gate(scores[image], THRESHOLD, &prediction.probabilities);
@@ -640,36 +742,31 @@ impl Work<'_> {
             constant: best_constant(&head, cost).ok()?.pwa,
         })
     }
-}
 
-/// What the user should know before trusting the figures.
-fn warnings(report: &PairedReport, deal: &Deal, unreadable: &super::Unreadable) -> Vec<String> {
-    let mut warnings = vec![
-        "labels on incoming images make both transductive: the figures hold for these images"
-            .to_owned(),
-    ];
-    let width = |i: &Interval| i.hi - i.lo;
-    let widest =
-        width(&report.first.average_precision).max(width(&report.second.average_precision));
-    if widest > WIDE {
-        warnings.push(format!(
+    /// What the user should know before trusting the figures.
+    fn warnings(&self, report: &PairedReport) -> Vec<String> {
+        let mut warnings = vec![
+            "labels on incoming images make both transductive: the figures hold for these images"
+                .to_owned(),
+        ];
+        let width = |i: &Interval| i.hi - i.lo;
+        let widest =
+            width(&report.first.average_precision).max(width(&report.second.average_precision));
+        if widest > WIDE {
+            warnings.push(format!(
             "with {} drift and {} regular labels an average precision is known to within {widest:.2} only: label more before you trust a difference",
             report.n_drift, report.n_regular
         ));
-    }
-    if deal.reference.is_empty() {
-        warnings.push(
+        }
+        if self.deal.reference.is_empty() {
+            warnings.push(
             "no training images of the regular classes beside the candidates: the networks know no other regular images than the labelled ones"
                 .to_owned(),
         );
+        }
+        warnings.extend(self.started.left_out.clone());
+        warnings
     }
-    if let Some((_, first)) = unreadable.first() {
-        warnings.push(format!(
-            "images that cannot be read were left out, {} in all; the first: {first}",
-            unreadable.len()
-        ));
-    }
-    warnings
 }
 
 #[cfg(test)]

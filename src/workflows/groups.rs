@@ -19,9 +19,26 @@ impl ImageGroups {
     /// When `found` has more rows.
     #[must_use]
     pub fn new(images: &[ImageId], found: &DuplicateGroups) -> Self {
-        let groups = found.groups().into_iter();
+        Self::with_others(images, &[], found)
+    }
+
+    /// The groups of `images` and of `others` that come after them in `found`, but for those of `others` alone.
+    ///
+    /// # Panics
+    /// When `found` has more rows.
+    #[must_use]
+    pub fn with_others(images: &[ImageId], others: &[ImageId], found: &DuplicateGroups) -> Self {
+        let image = |row: usize| match row.checked_sub(images.len()) {
+            None => images[row],
+            Some(other) => others[other],
+        };
+        // The rows of a group are in order.
+        let groups = found
+            .groups()
+            .into_iter()
+            .filter(|rows| rows[0] < images.len());
         let groups: Vec<Vec<ImageId>> = groups
-            .map(|rows| rows.into_iter().map(|row| images[row]).collect())
+            .map(|rows| rows.into_iter().map(image).collect())
             .collect();
         let members = groups.iter().enumerate();
         let group_of = members
@@ -70,5 +87,16 @@ mod tests {
         assert!(
             !groups.together(ImageId(3), ImageId(9)) && !groups.together(ImageId(1), ImageId(2))
         );
+    }
+
+    #[test]
+    fn a_group_may_hold_others_but_not_others_alone() {
+        let rows = [1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0];
+        let found = EmbeddingView::new(&rows, 2).and_then(DuplicateGroups::find);
+        let found = found.expect("five rows");
+        let (images, others) = ([9, 3].map(ImageId), [5, 7, 2].map(ImageId));
+        let groups = ImageGroups::with_others(&images, &others, &found);
+        assert_eq!(groups.all(), [[ImageId(9), ImageId(7)]]);
+        assert_eq!(groups.others(ImageId(5)).count(), 0);
     }
 }

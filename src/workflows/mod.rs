@@ -76,7 +76,8 @@ pub use embed::{Body, embed, predict, write_predictions};
 #[cfg(feature = "torch")]
 pub use fine_tune::{
     BaseRun, DriftRun, DriftRunRow, FINE_TUNE_LABELS, FineTuneCost, FineTuneEvent, FineTunePwa,
-    FineTuneRequest, best_run, drift_runs, fine_tune, fine_tune_cost, load_drift_run,
+    FineTuneRequest, UnfinishedFineTune, best_run, drift_runs, fine_tune, fine_tune_cost,
+    load_drift_run, resume_fine_tune, unfinished_fine_tunes,
 };
 #[cfg(feature = "torch")]
 pub use groups::ImageGroups;

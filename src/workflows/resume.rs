@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::domain::{ClassId, ImageId, Split};
 use crate::jobs::JobContext;
@@ -20,7 +20,7 @@ use crate::storage::{Digest, FolderLock, atomic_write, digest, hex, remove_half_
 use crate::training::{Checkpoint, Example, Plan, Progress, TrainError, TrainEvent};
 
 use super::{
-    RunSummary, TrainRequest, WorkflowError, lane,
+    RunSummary, TrainRequest, WorkflowError, fine_tune, lane,
     run::{METRICS, PLAN, RUN, read_json, read_plan},
     train::{Material, Parts, Start, carry_out, metrics_line},
 };
@@ -107,41 +107,12 @@ impl Started {
     }
 
     fn read(dir: &Path) -> Result<Self, WorkflowError> {
-        if dir.join(RUN).is_file() {
-            tidy(dir);
-            return Err(WorkflowError::RunFinished {
-                path: dir.to_owned(),
-            });
-        }
-        let nothing = |error: WorkflowError| match error {
-            WorkflowError::NoRun { path, what } => WorkflowError::NothingToResume { path, what },
-            error => error,
-        };
-        /// What every version writes.
-        #[derive(Deserialize)]
-        struct Version {
-            format_version: u32,
-        }
-        let version: Version = read_json(dir, STARTED).map_err(nothing)?;
-        if version.format_version > FORMAT_VERSION {
-            return Err(WorkflowError::NothingToResume {
-                path: dir.to_owned(),
-                what: "it was started by a later version of Driftscope; update the program"
-                    .to_owned(),
-            });
-        }
-        read_json(dir, STARTED).map_err(nothing)
+        read_started(dir, STARTED)
     }
 
     /// The plan of the run, if it is still the one it was started with.
     fn plan(&self, dir: &Path) -> Result<Plan, WorkflowError> {
-        let plan = read_plan(dir)?;
-        if plan_digest(&plan) == self.plan_digest {
-            return Ok(plan);
-        }
-        Err(WorkflowError::PlanChanged {
-            path: dir.join(PLAN),
-        })
+        same_plan(dir, &self.plan_digest)
     }
 
     /// Which image plays which part, as when the run was started.
@@ -197,7 +168,63 @@ impl Started {
     }
 }
 
-fn refuse_changed(run: &str, changed: &[&str]) -> Result<(), WorkflowError> {
+/// What the file `name` says of a training that was started in `dir` and is not over.
+pub(super) fn read_started<T: DeserializeOwned>(
+    dir: &Path,
+    name: &str,
+) -> Result<T, WorkflowError> {
+    if dir.join(RUN).is_file() {
+        tidy(dir);
+        return Err(WorkflowError::RunFinished {
+            path: dir.to_owned(),
+        });
+    }
+    let nothing = |error: WorkflowError| match error {
+        WorkflowError::NoRun { path, what } => WorkflowError::NothingToResume { path, what },
+        error => error,
+    };
+    /// What every version writes.
+    #[derive(Deserialize)]
+    struct Version {
+        format_version: u32,
+    }
+    let version: Version = read_json(dir, name).map_err(nothing)?;
+    if version.format_version > FORMAT_VERSION {
+        return Err(WorkflowError::NothingToResume {
+            path: dir.to_owned(),
+            what: "it was started by a later version of Driftscope; update the program".to_owned(),
+        });
+    }
+    read_json(dir, name).map_err(nothing)
+}
+
+/// The project that a training in `dir` was started in; of the classes, or fine-tuned for drift.
+fn started_in(dir: &Path) -> Result<PathBuf, WorkflowError> {
+    #[derive(Deserialize)]
+    struct Whose {
+        project: PathBuf,
+    }
+    let file = if fine_tune::is_started(dir) {
+        fine_tune::STARTED
+    } else {
+        STARTED
+    };
+    Ok(read_started::<Whose>(dir, file)?.project)
+}
+
+/// The plan in `dir`, if it is still the one of that digest.
+pub(super) fn same_plan(dir: &Path, digest: &str) -> Result<Plan, WorkflowError> {
+    let plan = read_plan(dir)?;
+    if plan_digest(&plan) == digest {
+        return Ok(plan);
+    }
+    Err(WorkflowError::PlanChanged {
+        path: dir.join(PLAN),
+    })
+}
+
+/// Whether none of the images that `run` was started on has changed or gone.
+pub(super) fn refuse_changed(run: &str, changed: &[&str]) -> Result<(), WorkflowError> {
     match changed.first() {
         None => Ok(()),
         Some(first) => Err(WorkflowError::DataChanged {
@@ -208,7 +235,7 @@ fn refuse_changed(run: &str, changed: &[&str]) -> Result<(), WorkflowError> {
     }
 }
 
-fn plan_digest(plan: &Plan) -> String {
+pub(super) fn plan_digest(plan: &Plan) -> String {
     hex(&digest(plan.to_toml().as_bytes()))
 }
 
@@ -228,7 +255,7 @@ fn labels_of(snapshot: &Snapshot) -> Vec<String> {
         .collect()
 }
 
-fn name_of(dir: &Path) -> String {
+pub(super) fn name_of(dir: &Path) -> String {
     let name = dir.file_name().unwrap_or(dir.as_os_str());
     name.to_string_lossy().into_owned()
 }
@@ -273,8 +300,14 @@ pub(super) fn complete(dir: &Path) {
 
 /// Does in the folder of a finished run what its process left undone if it was ended at the very last.
 fn tidy(dir: &Path) {
-    if dir.join(STARTED).is_file() && FolderLock::holder(&dir.join(LOCK)).is_none() {
+    if FolderLock::holder(&dir.join(LOCK)).is_some() {
+        return;
+    }
+    if dir.join(STARTED).is_file() {
         complete(dir);
+    }
+    if fine_tune::is_started(dir) {
+        fine_tune::complete(dir);
     }
 }
 
@@ -349,7 +382,7 @@ pub fn resume(
 }
 
 /// What the training in `dir` wrote down; none, and a note why, where it has to begin anew.
-fn checkpoint(
+pub(super) fn checkpoint(
     dir: &Path,
     emit: &mut dyn FnMut(TrainEvent),
 ) -> Result<Option<Checkpoint>, WorkflowError> {
@@ -417,13 +450,13 @@ pub fn unfinished(snapshot: &Snapshot) -> Vec<UnfinishedRun> {
     runs
 }
 
-/// Removes an interrupted training with all that was trained.
+/// Removes an interrupted training, of the classes or for drift, with all that was trained.
 ///
 /// # Errors
 /// [`WorkflowError::RunFinished`], [`WorkflowError::NothingToResume`], [`WorkflowError::RunInUse`];
 /// [`WorkflowError::Storage`] naming the folder.
 pub fn discard(dir: &Path) -> Result<(), WorkflowError> {
-    Started::read(dir)?;
+    started_in(dir)?;
     let _lock = RunLock::take(dir)?;
     fs::remove_dir_all(dir).map_err(|e| crate::storage::StorageError::io("remove", dir, e).into())
 }
@@ -434,15 +467,15 @@ pub fn discard(dir: &Path) -> Result<(), WorkflowError> {
 /// # Errors
 /// [`WorkflowError::RunFinished`], [`WorkflowError::NothingToResume`].
 pub fn project_of(dir: &Path) -> Result<PathBuf, WorkflowError> {
-    let started = Started::read(dir)?;
+    let started = started_in(dir)?;
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let around = dir.ancestors().nth(2).map(Path::to_owned);
-    let known = around.into_iter().chain([started.project.clone()]);
+    let known = around.into_iter().chain([started.clone()]);
     let mut known = known.filter(|project| project.join(Settings::FILE).is_file());
     known.next().ok_or_else(|| WorkflowError::NothingToResume {
         what: format!(
             "its project {} is not there; name the data set before --resume",
-            started.project.display()
+            started.display()
         ),
         path: dir,
     })

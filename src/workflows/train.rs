@@ -319,7 +319,7 @@ impl Material {
 
     /// Digest of an image's file, where it could be read.
     pub fn content(&self, image: ImageId) -> Option<&Digest> {
-        self.source.images.get(&image).map(|(content, _)| content)
+        self.source.content(image)
     }
 
     /// For the trainer, which writes down its state in `dir`.
@@ -366,6 +366,11 @@ impl CachedPixels {
         let images = wanted.into_iter();
         let images = images.map(|w| (w.id, (w.content, w.die))).collect();
         Ok((Self { pixels, images }, failed))
+    }
+
+    /// Digest of an image's file, where it could be read.
+    pub fn content(&self, image: ImageId) -> Option<&Digest> {
+        self.images.get(&image).map(|(content, _)| content)
     }
 
     /// The pixels of an image that was asked for and can be read.

@@ -1,11 +1,16 @@
 //! Fine-tuning a network for drift: its job, what it will take, and what was fine-tuned before.
 
+use std::path::Path;
+
 use super::super::App;
 use super::super::background::End;
 use super::super::toasts::Level;
 use super::models::compute_threads;
-use crate::jobs::StopReason;
-use crate::workflows::{self, FineTuneRequest};
+use crate::jobs::{JobContext, StopReason};
+use crate::project::Snapshot;
+use crate::workflows::{
+    self, DriftRun, DriftSession, FineTuneEvent, FineTuneRequest, WorkflowError,
+};
 
 fn request() -> FineTuneRequest {
     FineTuneRequest {
@@ -24,8 +29,17 @@ impl App {
             Some(End::Failed(sentence)) => self.toasts.add(Level::Warning, sentence),
             Some(End::Cancelled) | None => {}
         }
-        if let Some(End::Done(latest)) = w.drift_runs_job.try_end() {
-            w.fine_tune.found(latest);
+        if let Some(End::Done((latest, unfinished))) = w.drift_runs_job.try_end() {
+            w.fine_tune.found(latest, unfinished);
+            if w.fine_tune.running.is_none()
+                && let Some(run) = w.fine_tune.unfinished.first()
+            {
+                let text = format!(
+                    "The fine-tuning {} was interrupted; Drift can resume it.",
+                    run.name
+                );
+                self.toasts.add(Level::Info, text);
+            }
         }
         while let Some(event) = w.fine_tune_job.try_event() {
             w.fine_tune.apply(&event);
@@ -53,12 +67,13 @@ impl App {
                 }
             }
             End::Cancelled => {
-                let why = "Stopped. A fine-tuning that is not over leaves nothing behind.";
-                w.fine_tune.end(Err(why.to_owned()));
+                w.fine_tune.end(Err("It was stopped.".to_owned()));
+                self.find_drift_runs();
             }
             End::Failed(sentence) => {
                 self.toasts.add(Level::Error, sentence.clone());
                 w.fine_tune.end(Err(sentence));
+                self.find_drift_runs();
             }
         }
     }
@@ -74,7 +89,10 @@ impl App {
             "reading fine-tuned networks",
             false,
             &self.wake,
-            move |_, _| Ok(workflows::drift_runs(&snapshot).into_iter().next()),
+            move |_, _| {
+                let latest = workflows::drift_runs(&snapshot).into_iter().next();
+                Ok((latest, workflows::unfinished_fine_tunes(&snapshot)))
+            },
         );
         if let Err(sentence) = outcome {
             self.toasts.add(Level::Error, sentence);
@@ -110,6 +128,37 @@ impl App {
 
     /// Fine-tunes a network on the labels of now, beside whatever else is done.
     pub(super) fn start_fine_tune(&mut self) {
+        self.run_fine_tune(|snapshot, session, ctx, emit| {
+            workflows::fine_tune(snapshot, session, &request(), ctx, emit)
+        });
+    }
+
+    /// Goes on with an interrupted fine-tuning.
+    pub(super) fn resume_fine_tune(&mut self, dir: &Path) {
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        if w.fine_tune_job.is_running() || w.drift_session.is_none() {
+            return;
+        }
+        w.fine_tune.unfinished.retain(|run| run.dir != dir);
+        let dir = dir.to_owned();
+        self.run_fine_tune(move |snapshot, session, ctx, emit| {
+            workflows::resume_fine_tune(snapshot, session, &dir, ctx, emit)
+        });
+    }
+
+    fn run_fine_tune(
+        &mut self,
+        work: impl FnOnce(
+            &Snapshot,
+            &DriftSession,
+            &JobContext,
+            &mut dyn FnMut(FineTuneEvent),
+        ) -> Result<DriftRun, WorkflowError>
+        + Send
+        + 'static,
+    ) {
         let Some(w) = &mut self.workspace else {
             return;
         };
@@ -125,7 +174,7 @@ impl App {
             true,
             &self.wake,
             move |ctx, events| {
-                workflows::fine_tune(&snapshot, &session, &request(), ctx, &mut |event| {
+                work(&snapshot, &session, ctx, &mut |event| {
                     events.send(event);
                 })
             },

@@ -135,6 +135,7 @@ impl App {
             return;
         };
         w.runs.unfinished.retain(|run| run.dir != dir);
+        w.fine_tune.unfinished.retain(|run| run.dir != dir);
         let dir = dir.to_owned();
         let outcome = w.discard_job.start(
             &mut self.numbers,
@@ -308,6 +309,7 @@ impl App {
         if let Some(End::Failed(sentence)) = w.discard_job.try_end() {
             self.toasts.add(Level::Error, sentence);
             self.refresh_runs();
+            self.find_drift_runs();
         }
         let Some(w) = &mut self.workspace else {
             return;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::domain::ImageId;
 use crate::training::{EpochMetrics, TrainEvent};
-use crate::workflows::{DriftRun, DriftRunRow, FineTuneCost, FineTuneEvent};
+use crate::workflows::{DriftRun, DriftRunRow, FineTuneCost, FineTuneEvent, UnfinishedFineTune};
 
 /// One epoch of one network.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +35,19 @@ pub struct FineTuning {
     pub points: Vec<FoldPoint>,
     /// Whether it waits.
     pub paused: bool,
+}
+
+impl FineTuning {
+    /// Epochs of the network that is trained.
+    fn add(&mut self, epochs: &[EpochMetrics]) {
+        let fold = self.fold;
+        self.points.extend(epochs.iter().map(|epoch| FoldPoint {
+            fold,
+            epoch: epoch.epoch,
+            train_loss: epoch.train_loss,
+            val_loss: epoch.val_loss,
+        }));
+    }
 }
 
 /// A finished fine-tuning and where it disagrees with the head, as of when it was trained: the lists stay as they
@@ -76,6 +89,8 @@ pub struct FineTuneState {
     pub failed: Option<String>,
     /// The latest finished one.
     pub latest: Option<Compared>,
+    /// Those that were interrupted, the newest first.
+    pub unfinished: Vec<UnfinishedFineTune>,
     cost: Option<(usize, Result<FineTuneCost, String>)>,
 }
 
@@ -103,19 +118,18 @@ impl FineTuneState {
                 running.fold = *fold;
                 running.folds = *folds;
             }
+            FineTuneEvent::Over {
+                fold,
+                folds,
+                history,
+            } => {
+                running.fold = *fold;
+                running.folds = *folds;
+                running.add(history);
+            }
+            FineTuneEvent::Train(TrainEvent::Resumed { history, .. }) => running.add(history),
             FineTuneEvent::Train(TrainEvent::Epoch(epoch)) => {
-                let EpochMetrics {
-                    train_loss,
-                    val_loss,
-                    epoch,
-                    ..
-                } = **epoch;
-                running.points.push(FoldPoint {
-                    fold: running.fold,
-                    epoch,
-                    train_loss,
-                    val_loss,
-                });
+                running.add(std::slice::from_ref(&**epoch));
             }
             FineTuneEvent::Train(_) => {}
         }
@@ -130,8 +144,9 @@ impl FineTuneState {
         }
     }
 
-    /// The runs folder was read; `latest` is the newest fine-tuning in it.
-    pub fn found(&mut self, latest: Option<DriftRun>) {
+    /// The runs folder was read; `latest` is the newest fine-tuning in it, `unfinished` were interrupted.
+    pub fn found(&mut self, latest: Option<DriftRun>, unfinished: Vec<UnfinishedFineTune>) {
+        self.unfinished = unfinished;
         if self.latest.is_none() {
             self.latest = latest.map(Compared::new);
         }

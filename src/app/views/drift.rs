@@ -197,7 +197,7 @@ impl DriftView {
                 let text = format!("The last refit failed, the scores are those before it. {why}");
                 parts::notice(ui, cx.palette, cx.palette.bad, &text);
             }
-            fine_tune::strip(ui, cx, data);
+            self.fine_tune.strip(ui, cx, data);
             if self.fine_tune.comparison(ui, cx, data) {
                 return;
             }

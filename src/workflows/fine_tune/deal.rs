@@ -23,7 +23,7 @@ const VALIDATION_PARTS: usize = 5;
 const REFERENCE_EACH: usize = 100;
 
 /// The answers of the network.
-const REGULAR_CLASS: ClassId = ClassId(0);
+pub(super) const REGULAR_CLASS: ClassId = ClassId(0);
 pub(super) const DRIFT_CLASS: ClassId = ClassId(1);
 
 /// What one network is given.
@@ -179,17 +179,47 @@ impl Deal {
                 held_out: examples(&parts[held_out]),
             });
         }
+        let open = |image: &&ImageId| !labels.contains_key(*image);
+        let unlabelled = candidates.iter().filter(open).copied().collect();
+        Ok(Self::of(folds, reference, unlabelled))
+    }
+
+    /// Of folds that are dealt.
+    pub fn of(folds: Vec<Fold>, reference: Vec<ImageId>, unlabelled: Vec<ImageId>) -> Self {
         let fold_of = folds.iter().enumerate().flat_map(|(at, fold)| {
             let images = fold.held_out.iter();
             images.map(move |e| (e.image, at + 1))
         });
-        let open = |image: &&ImageId| !labels.contains_key(*image);
-        Ok(Self {
+        Self {
             fold_of: fold_of.collect(),
-            unlabelled: candidates.iter().filter(open).copied().collect(),
+            unlabelled,
             folds,
             reference,
-        })
+        }
+    }
+
+    /// The labelled candidates, in the order of the data set, true for drift.
+    pub fn labels(&self) -> Vec<(ImageId, bool)> {
+        let held_out = self.folds.iter().flat_map(|fold| &fold.held_out);
+        let mut labels: Vec<(ImageId, bool)> = held_out
+            .map(|e| (e.image, e.class == DRIFT_CLASS))
+            .collect();
+        labels.sort_unstable_by_key(|(image, _)| *image);
+        labels
+    }
+
+    /// Labelled or not.
+    pub fn candidates(&self) -> impl Iterator<Item = ImageId> + '_ {
+        let labelled = self.fold_of.keys();
+        labelled.chain(&self.unlabelled).copied()
+    }
+
+    /// All that take part, in the order of the data set.
+    pub fn images(&self) -> Vec<ImageId> {
+        let mut images: Vec<ImageId> = self.candidates().collect();
+        images.extend(&self.reference);
+        images.sort_unstable();
+        images
     }
 
     /// Labelled (drift, regular) candidates.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use image::{GrayImage, Luma};
 use tempfile::TempDir;
 
+use super::unfinished::fold_dir;
 use super::*;
 use crate::domain::Label;
 use crate::evaluation::Better;
@@ -270,32 +271,226 @@ fn nobody_learns_from_what_is_not_labelled_or_is_measured_on() {
     }
 }
 
-#[test]
-fn who_stops_it_finds_nothing_left() {
-    let (_folder, snapshot) = project();
-    let taught = labelled(&snapshot, 40);
-    let context = JobContext::detached();
-    let run = find_run(&taught, None).expect("the run");
-    let source = DriftSource::of(&taught, &run.dir).expect("a source");
-    let session = prepare_drift(&taught, &source, &context).expect("a session");
-    let stop = context.control.clone();
-    let mut told = Vec::new();
-    let ended = fine_tune(
-        &taught,
-        &session,
-        &FineTuneRequest::default(),
-        &context,
-        &mut |event| {
-            if let FineTuneEvent::Fold { fold, folds } = event {
-                told.push((fold, folds));
-                if fold == 2 {
-                    stop.stop(crate::jobs::StopReason::Cancelled);
-                }
+/// All that came out of a fine-tuning but the time it took.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    rows: Vec<DriftRunRow>,
+    comparison: PairedReport,
+    pwa: Option<FineTunePwa>,
+    warnings: Vec<String>,
+    weights: Vec<blake3::Hash>,
+    log: Vec<String>,
+}
+
+impl Outcome {
+    fn of(run: &DriftRun) -> Self {
+        let weights = (1..=run.folds).map(|fold| {
+            let file = run.dir.join(format!("fold-{fold}.safetensors"));
+            blake3::hash(&fs::read(file).expect("weights"))
+        });
+        let log = read_json_lines::<serde_json::Value>(&run.dir.join(METRICS));
+        let log = log.into_iter().map(|mut epoch| {
+            epoch["seconds"] = 0.into();
+            epoch["train_seconds"] = 0.into();
+            epoch.to_string()
+        });
+        Self {
+            rows: run.rows.clone(),
+            comparison: run.comparison,
+            pwa: run.pwa,
+            warnings: run.warnings.clone(),
+            weights: weights.collect(),
+            log: log.collect(),
+        }
+    }
+}
+
+struct Bench {
+    _folder: TempDir,
+    /// With 28 labels.
+    taught: Snapshot,
+    /// With 40.
+    later: Snapshot,
+    session: DriftSession,
+    request: FineTuneRequest,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (folder, snapshot) = project();
+        let taught = labelled(&snapshot, 28);
+        let run = find_run(&taught, None).expect("the run");
+        let source = DriftSource::of(&taught, &run.dir).expect("a source");
+        let session = prepare_drift(&taught, &source, &JobContext::detached()).expect("a session");
+        Self {
+            later: labelled(&snapshot, 40),
+            request: FineTuneRequest {
+                epochs: Some(3),
+                seed: 5,
+                threads: Some(1),
+                ..FineTuneRequest::default()
+            },
+            _folder: folder,
+            taught,
+            session,
+        }
+    }
+
+    /// Begins, or goes on with `dir`, until `ends` says so of what is told.
+    fn sit(
+        &self,
+        dir: Option<&Path>,
+        mut ends: impl FnMut(&FineTuneEvent) -> bool,
+    ) -> Result<DriftRun, WorkflowError> {
+        let context = JobContext::detached();
+        let control = context.control.clone();
+        let mut told = |event: FineTuneEvent| {
+            if ends(&event) {
+                control.stop(crate::jobs::StopReason::Closing);
             }
-        },
+        };
+        match dir {
+            None => fine_tune(
+                &self.taught,
+                &self.session,
+                &self.request,
+                &context,
+                &mut told,
+            ),
+            // Labels that were given since are no matter.
+            Some(dir) => resume_fine_tune(&self.later, &self.session, dir, &context, &mut told),
+        }
+    }
+}
+
+#[test]
+fn a_fine_tuning_stopped_again_and_again_ends_as_if_it_never_was() {
+    let bench = Bench::new();
+    let whole = bench.sit(None, |_| false).expect("fine-tuned");
+    let whole_dir = whole.dir.clone();
+    let whole = Outcome::of(&whole);
+    assert!(unfinished_fine_tunes(&bench.later).is_empty());
+    let mut sittings = 0;
+    let mut dir: Option<PathBuf> = None;
+    let mut over = 0;
+    let ended = loop {
+        sittings += 1;
+        let mut epochs = 0;
+        let second = |event: &FineTuneEvent| {
+            epochs += usize::from(matches!(event, FineTuneEvent::Train(TrainEvent::Epoch(_))));
+            epochs == 2
+        };
+        match bench.sit(dir.as_deref(), second) {
+            Ok(run) => break run,
+            Err(error) => assert!(
+                matches!(
+                    error,
+                    WorkflowError::Train(training::TrainError::Cancelled)
+                        | WorkflowError::Cancelled
+                ),
+                "{error}"
+            ),
+        }
+        let mut left = unfinished_fine_tunes(&bench.later);
+        assert_eq!(left.len(), 1);
+        let left = left.remove(0);
+        assert_eq!((left.labels, left.folds), ((7, 21), 3));
+        assert!(left.over >= over);
+        over = left.over;
+        let words = left.in_words();
+        assert!(
+            words.contains("7 drift and 21 regular labels it was started with"),
+            "{words}"
+        );
+        if left.over > 0 && sittings % 2 == 0 {
+            // A process that is killed may leave a state that is of no use: its network begins anew.
+            let state = fold_dir(&left.dir, left.over + 1).join("checkpoint.safetensors");
+            if state.is_file() && sittings < 8 {
+                fs::write(state, "half").expect("written");
+            }
+        }
+        dir = Some(left.dir);
+        assert!(sittings < 40, "it never ends");
+    };
+    assert!(sittings >= 5, "only {sittings} sittings");
+    assert_eq!(Outcome::of(&ended), whole);
+    assert_ne!(ended.dir, whole_dir);
+    // What it needed to be resumed is gone.
+    let mut files: Vec<String> = (fs::read_dir(&ended.dir).expect("the run").flatten())
+        .map(|file| file.file_name().to_string_lossy().into_owned())
+        .collect();
+    files.sort();
+    let expected = [
+        "fold-1.safetensors",
+        "fold-2.safetensors",
+        "fold-3.safetensors",
+        "metrics.jsonl",
+        "plan.toml",
+        "probabilities.csv",
+        "run.json",
+    ];
+    assert_eq!(files, expected);
+    let again = bench.sit(Some(&ended.dir), |_| false);
+    let refused = again.expect_err("it is over");
+    assert!(
+        matches!(refused, WorkflowError::RunFinished { .. }),
+        "{refused}"
     );
-    assert!(ended.is_err());
-    assert_eq!(told, [(1, 3), (2, 3)]);
-    assert_eq!(fs::read_dir(taught.runs()).expect("runs").count(), 1);
-    assert!(drift_runs(&taught).is_empty());
+    // With another seed it is another one: the comparison can fail.
+    let other = Bench {
+        request: FineTuneRequest {
+            seed: 6,
+            ..bench.request.clone()
+        },
+        ..bench
+    };
+    let other = other.sit(None, |_| false).expect("fine-tuned");
+    assert_ne!(Outcome::of(&other).weights, whole.weights);
+}
+
+#[test]
+fn what_is_interrupted_is_kept_until_it_is_discarded_or_its_images_change() {
+    let bench = Bench::new();
+    let at_once = bench.sit(None, |event| matches!(event, FineTuneEvent::Started { .. }));
+    assert!(at_once.is_err());
+    assert!(unfinished_fine_tunes(&bench.taught).is_empty());
+    assert_eq!(
+        fs::read_dir(bench.taught.runs()).expect("runs").count(),
+        1,
+        "nothing was trained, nothing is kept"
+    );
+    let second = |event: &FineTuneEvent| matches!(event, FineTuneEvent::Fold { fold: 2, .. });
+    assert!(bench.sit(None, second).is_err());
+    let left = unfinished_fine_tunes(&bench.taught).remove(0);
+    assert_eq!(left.over, 1);
+    assert!(
+        left.in_words()
+            .starts_with("It goes on with network 2 of 3")
+    );
+    assert!(drift_runs(&bench.taught).is_empty());
+    // It is no interrupted training of the classes, nor one of their runs.
+    assert!(unfinished(&bench.taught).is_empty());
+    assert_eq!(runs(&bench.taught).len(), 1);
+
+    let file = bench
+        .taught
+        .manifest
+        .get(ImageId::from(TRAINING + 3))
+        .path
+        .clone();
+    let before = fs::read(&file).expect("an image");
+    let other = picture(true, true, 9_999);
+    other.save(&file).expect("written");
+    let refused = bench.sit(Some(&left.dir), |_| false);
+    let refused = refused.expect_err("an image changed").to_string();
+    assert!(refused.contains("051.png"), "{refused}");
+    fs::write(&file, before).expect("written");
+    let plan = left.dir.join(PLAN);
+    let words = fs::read_to_string(&plan).expect("the plan");
+    fs::write(&plan, words.replace("seed = 5", "seed = 6")).expect("written");
+    let refused = bench.sit(Some(&left.dir), |_| false);
+    assert!(matches!(refused, Err(WorkflowError::PlanChanged { .. })));
+
+    crate::workflows::discard(&left.dir).expect("removed");
+    assert!(!left.dir.exists());
 }

@@ -1,5 +1,7 @@
 //! A network of its own for drift, against the head: starting it, watching it, and what both say of the same images.
 
+use std::path::PathBuf;
+
 use egui::{Align, Button, Label, Popup, RichText, Role, ScrollArea, Ui, WidgetInfo};
 
 use super::DriftData;
@@ -16,10 +18,12 @@ use crate::app::widgets::section;
 use crate::app::widgets::thumb_grid::{Tile, Touch, thumb_grid};
 use crate::evaluation::{Better, Interval, PairedReport};
 use crate::training::Source;
-use crate::workflows::{DriftRunRow, FINE_TUNE_LABELS};
+use crate::workflows::{DriftRunRow, FINE_TUNE_LABELS, UnfinishedFineTune};
 
 /// Height of the strip that shows a fine-tuning while it runs.
 const STRIP: f32 = 128.0;
+/// Height of what is said of an interrupted one.
+const INTERRUPTED: f32 = 92.0;
 /// Height of the table of figures.
 const TABLE: f32 = 268.0;
 
@@ -28,6 +32,8 @@ const TABLE: f32 = 268.0;
 pub struct FineTuneView {
     /// Whether both judges are shown against each other in place of the ranking.
     comparing: bool,
+    /// The interrupted fine-tuning whose removal is to be confirmed.
+    discarding: Option<PathBuf>,
 }
 
 fn link(ui: &mut Ui, cx: &PanelContext<'_>, text: &str) -> bool {
@@ -122,16 +128,9 @@ fn entry(ui: &mut Ui, text: &str, time: &str, why_not: Option<&str>) -> bool {
     ui.add_enabled(why_not.is_none(), button).clicked()
 }
 
-/// The fine-tuning that runs, above everything else; nothing where none does.
-pub fn strip(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
+/// The fine-tuning that runs.
+fn under_way(ui: &mut Ui, cx: &PanelContext<'_>, running: &FineTuning) {
     let palette = cx.palette;
-    if let Some(why) = &data.fine_tune.failed {
-        let text = format!("No network was fine-tuned. {why}");
-        parts::notice(ui, palette, palette.warn, &text);
-    }
-    let Some(running) = &data.fine_tune.running else {
-        return;
-    };
     let rect = parts::row(ui, STRIP, &[1.0])[0];
     let actions = |ui: &mut Ui| {
         let Some(job) = running.job else { return };
@@ -247,6 +246,64 @@ fn verdict(report: &PairedReport) -> String {
 }
 
 impl FineTuneView {
+    /// The fine-tuning that runs, or the newest that was interrupted, above everything else; nothing where there is
+    /// neither.
+    pub fn strip(&mut self, ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
+        let palette = cx.palette;
+        if let Some(why) = &data.fine_tune.failed {
+            let text = format!("No network was fine-tuned. {why}");
+            parts::notice(ui, palette, palette.warn, &text);
+        }
+        if let Some(running) = &data.fine_tune.running {
+            under_way(ui, cx, running);
+        } else if let Some(run) = data.fine_tune.unfinished.first() {
+            self.interrupted(ui, cx, run);
+        }
+    }
+
+    /// What was interrupted, to be resumed or discarded.
+    fn interrupted(&mut self, ui: &mut Ui, cx: &PanelContext<'_>, run: &UnfinishedFineTune) {
+        let palette = cx.palette;
+        let rect = parts::row(ui, INTERRUPTED, &[1.0])[0];
+        let why_not = cx.why_not(Action::FineTuneDrift);
+        let actions = |ui: &mut Ui| {
+            let resume = parts::button(
+                ui,
+                palette,
+                Weight::Primary,
+                Some(Icon::Play),
+                "Resume it",
+                why_not.as_deref(),
+            );
+            if resume.clicked() {
+                cx.send(Command::ResumeFineTune(run.dir.clone()));
+            }
+            let sure = self.discarding.as_ref() == Some(&run.dir);
+            let (weight, text) = if sure {
+                (Weight::Danger, "Remove for good")
+            } else {
+                (Weight::Plain, "Discard")
+            };
+            if parts::button(ui, palette, weight, None, text, None).clicked() {
+                if sure {
+                    cx.send(Command::DiscardRun(run.dir.clone()));
+                }
+                self.discarding = (!sure).then(|| run.dir.clone());
+            }
+        };
+        parts::card(
+            ui,
+            palette,
+            rect,
+            "Interrupted fine-tuning",
+            actions,
+            |ui| {
+                let words = format!("{} of {}. {}", run.model, day(&run.created), run.in_words());
+                parts::explain(ui, palette, &words);
+            },
+        );
+    }
+
     /// Both judges in place of the ranking, if that is wanted: says whether it was shown.
     pub fn comparison(&mut self, ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) -> bool {
         let Some(latest) = data.fine_tune.latest.as_ref().filter(|_| self.comparing) else {

@@ -1,0 +1,276 @@
+use std::fs::{self, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+
+use image::{GrayImage, Luma};
+use rand::RngExt;
+use tempfile::TempDir;
+
+use super::*;
+use crate::training::Plan;
+use crate::workflows::{OpenRequest, TrainRequest, find_run, open, train};
+
+const TRAINING: usize = 40;
+const INCOMING: usize = 24;
+/// The incoming image that is a copy of a training image, and which.
+const COPY: (usize, usize) = (TRAINING + 5, 8);
+
+fn picture(bars: bool, seed: u32) -> GrayImage {
+    GrayImage::from_fn(32, 32, |x, y| {
+        let noise = ((x * 7 + y * 13 + seed * seed * 29 + seed * x) % 31) as u8;
+        let bar = bars && (x / 4 + seed).is_multiple_of(2);
+        Luma([if bar { 60 } else { 190 } + noise])
+    })
+}
+
+/// A project of two classes with a trained run, and images without a label of which one is in the training set too.
+fn project() -> (TempDir, Snapshot) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut table = "filename,label\n".to_owned();
+    for i in 0..TRAINING + INCOMING {
+        let bars = i.is_multiple_of(2);
+        let name = format!("{i:03}.png");
+        let seed = if i == COPY.0 { COPY.1 } else { i };
+        let drawn = picture(seed.is_multiple_of(2), seed as u32);
+        drawn.save(folder.path().join(&name)).expect("written");
+        let label = match (i < TRAINING, bars) {
+            (false, _) => "",
+            (true, true) => "bars",
+            (true, false) => "plain",
+        };
+        table += &format!("{name},{label}\n");
+    }
+    let csv = folder.path().join("images.csv");
+    fs::write(&csv, table).expect("written");
+    let snapshot = open(&OpenRequest::from(csv)).expect("a project").snapshot();
+    let request = TrainRequest {
+        plan: Plan {
+            size: 32,
+            epochs: 1,
+            ..Plan::default()
+        },
+        out: None,
+        threads: Some(1),
+    };
+    train(&snapshot, &request, &JobContext::detached(), &mut |_| {}).expect("a run");
+    (folder, snapshot)
+}
+
+fn prepared(snapshot: &Snapshot) -> Result<DriftSession, WorkflowError> {
+    let run = find_run(snapshot, None)?;
+    let source = DriftSource::of(snapshot, &run.dir)?;
+    prepare_drift(snapshot, &source, &JobContext::detached())
+}
+
+/// Incoming images labelled one after the other, every third drift.
+fn labels(n: usize) -> Vec<(ImageId, bool)> {
+    (0..n)
+        .map(|i| (ImageId::from(TRAINING + i), i.is_multiple_of(3)))
+        .collect()
+}
+
+#[test]
+fn a_group_holds_an_incoming_and_a_regular_image() {
+    let (_folder, snapshot) = project();
+    let session = prepared(&snapshot).expect("a session");
+    let (copy, original) = (ImageId::from(COPY.0), ImageId::from(COPY.1));
+    assert!(session.groups.together(copy, original));
+    assert_eq!(session.grouped(), TRAINING + INCOMING);
+    for group in session.groups.all() {
+        assert!(group[0].index() >= TRAINING, "one that is looked at");
+    }
+    // The queue and the cross-validation go on over the candidates alone.
+    assert_eq!(session.candidate_groups().len(), INCOMING);
+    let result = session.refit(&labels(18), 2);
+    assert!(result.quality.is_ok(), "{:?}", result.quality);
+    session
+        .queue(&labels(18), &[], 5, QUEUE_SEED)
+        .expect("a queue");
+}
+
+#[test]
+fn a_regular_twin_is_held_out_with_the_image_that_is_judged() {
+    const IMAGES: usize = 30;
+    const DRIFT: usize = 3;
+    let mut session = made_session(IMAGES).expect("made");
+    let dim = session.space.dim();
+    let rows = session.features.len() / dim;
+    let twin = IMAGES + 5;
+    // The twin of a drift image among the regular ones, in features and in what near-duplicates are found by.
+    let drift = session.features[DRIFT * dim..][..dim].to_vec();
+    session.features[twin * dim..][..dim].copy_from_slice(&drift);
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let mut seen: Vec<f32> = (0..rows * 24)
+        .map(|_| rng.random_range(-1.0..1.0))
+        .collect();
+    seen.copy_within(DRIFT * 24..(DRIFT + 1) * 24, twin * 24);
+    let view = EmbeddingView::new(&seen, 24).expect("whole rows");
+    session.duplicates = DuplicateGroups::find(view).expect("numbers");
+    assert_eq!(session.duplicates.ids()[twin], DRIFT);
+
+    let labelled: Vec<(ImageId, bool)> = (0..IMAGES).map(|i| (ImageId::from(i), i < 6)).collect();
+    let image = [ImageId::from(DRIFT)];
+    let held_out = session.held_out(&labelled, &image).expect("a head");
+    let mut known = session.labelled(&labelled);
+    known[DRIFT] = None;
+    let told = session.judge(&known, &[DRIFT], &[]).expect("a head");
+    assert!(
+        held_out[0] > told[0],
+        "its twin calls it regular: {held_out:?} {told:?}"
+    );
+    // It is as if the twin were not there.
+    let other = session
+        .judge(&known, &[DRIFT], &[DRIFT + 1])
+        .expect("a head");
+    assert_eq!(other, told, "another image's fold keeps it");
+    session.features.drain(twin * dim..(twin + 1) * dim);
+    seen.drain(twin * 24..(twin + 1) * 24);
+    let view = EmbeddingView::new(&seen, 24).expect("whole rows");
+    session.duplicates = DuplicateGroups::find(view).expect("numbers");
+    let without = session.judge(&known, &[DRIFT], &[]).expect("a head");
+    assert_eq!(held_out, without);
+}
+
+/// Changes every remembered embedding, given its place in the file and its numbers.
+fn tamper(snapshot: &Snapshot, mut change: impl FnMut(usize, &mut [f32])) {
+    let entries = fs::read_dir(snapshot.cache()).expect("a cache").flatten();
+    let named = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("embeddings-") && name.ends_with(".bin")
+    };
+    for path in entries.map(|entry| entry.path()).filter(named) {
+        let keys = fs::read(path.with_extension("keys")).expect("keys");
+        let len = u64::from_le_bytes(keys[8..16].try_into().expect("a length"));
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .expect("records");
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).expect("records");
+        for (at, record) in bytes.chunks_exact_mut(len as usize).enumerate() {
+            let (floats, _) = record.as_chunks::<4>();
+            let mut values: Vec<f32> = floats.iter().map(|b| f32::from_le_bytes(*b)).collect();
+            change(at, &mut values);
+            for (place, value) in record.as_chunks_mut::<4>().0.iter_mut().zip(values) {
+                *place = value.to_le_bytes();
+            }
+        }
+        file.seek(SeekFrom::Start(0)).expect("the start");
+        file.write_all(&bytes).expect("written");
+    }
+}
+
+#[test]
+fn remembered_embeddings_that_are_no_numbers_are_made_again() {
+    let (_folder, snapshot) = project();
+    let whole = prepared(&snapshot).expect("a session");
+    let mut changed = 0;
+    tamper(&snapshot, |at, values| {
+        let last = values.len() - 1;
+        match at % 8 {
+            1 => values[3] = f32::NAN,
+            4 => values[0] = f32::INFINITY,
+            6 => values[last] = f32::NEG_INFINITY,
+            _ => return,
+        }
+        changed += 1;
+    });
+    assert!(changed > 20, "{changed}");
+    let mended = prepared(&snapshot).expect("a session");
+    assert!(mended.failed.is_empty(), "{:?}", mended.failed);
+    assert_eq!(mended.images, whole.images);
+    for image in &whole.images {
+        let [a, b] = [&whole, &mended].map(|s| s.prediction(*image).expect("an answer"));
+        for (a, b) in a.probabilities.iter().zip(&b.probabilities) {
+            assert!((a - b).abs() < 1e-3, "{a} {b}");
+        }
+    }
+    let result = mended.refit(&labels(18), 2);
+    assert!(result.quality.is_ok(), "{:?}", result.quality);
+    let finite = |score: &DriftScore| score.probability.is_some_and(f32::is_finite);
+    assert!(result.scores.iter().all(finite));
+}
+
+#[test]
+fn embeddings_that_tell_nothing_are_a_sentence_and_constant_numbers_no_matter() {
+    let (_folder, snapshot) = project();
+    prepared(&snapshot).expect("a session");
+    // Some numbers say the same of every image.
+    tamper(&snapshot, |_, values| values[..4].fill(0.5));
+    let session = prepared(&snapshot).expect("a session");
+    let result = session.refit(&labels(18), 2);
+    assert!(result.quality.is_ok(), "{:?}", result.quality);
+    // All of them.
+    tamper(&snapshot, |_, values| values.fill(0.5));
+    let refused = prepared(&snapshot).err().expect("nothing to tell apart");
+    assert!(
+        refused
+            .to_string()
+            .contains("embeddings of all images are the same"),
+        "{refused}"
+    );
+    // Whoever deletes the cache, as is always allowed, is where he was.
+    fs::remove_dir_all(snapshot.cache()).expect("removed");
+    assert_eq!(
+        prepared(&snapshot).expect("a session").images.len(),
+        INCOMING
+    );
+}
+
+#[test]
+fn labels_that_teach_nothing_leave_the_ranking_and_say_what_is_missing() {
+    let (_folder, snapshot) = project();
+    let session = prepared(&snapshot).expect("a session");
+    assert!(
+        session.space.dim() > 0 && session.grouped() < 128,
+        "fewer images than numbers of an embedding"
+    );
+    let image = |i: usize| ImageId::from(TRAINING + i);
+    let cases = [
+        vec![(image(0), true)],
+        vec![(image(0), false)],
+        (0..9).map(|i| (image(i), true)).collect(),
+        (0..9).map(|i| (image(i), false)).collect(),
+        // Those that are no candidates are passed over.
+        vec![(ImageId::from(0), true), (ImageId::from(1), false)],
+    ];
+    for labels in cases {
+        let result = session.refit(&labels, 2);
+        let why = result.head_problem.expect("a sentence");
+        assert!(why.contains("label"), "{why}");
+        let unproven = result.quality.expect_err("nothing to measure");
+        assert!(unproven.contains("label"), "{unproven}");
+        assert_eq!(result.scores.len(), INCOMING);
+        assert!(result.scores.iter().all(|s| s.anomaly.is_finite()));
+        let queue = session.queue(&labels, &[], 5, QUEUE_SEED);
+        assert_eq!(queue.expect("a queue").len(), 5);
+    }
+}
+
+#[test]
+fn images_that_went_after_they_were_embedded_are_named_and_left_out() {
+    let (folder, snapshot) = project();
+    prepared(&snapshot).expect("a session");
+    let gone = TRAINING + 2;
+    for image in [gone, 3] {
+        fs::remove_file(folder.path().join(format!("{image:03}.png"))).expect("removed");
+    }
+    let session = prepared(&snapshot).expect("the rest");
+    assert_eq!(session.images.len(), INCOMING - 1);
+    let why = session.left_out().expect("a sentence");
+    assert!(why.contains("042.png"), "{why}");
+    let result = session.refit(&labels(18), 2);
+    assert_eq!((result.n_drift, result.n_regular), (6, 11));
+    assert!(
+        result
+            .scores
+            .iter()
+            .all(|score| score.image.index() != gone)
+    );
+    // All that it is compared with.
+    for image in (0..TRAINING).filter(|image| *image != 3) {
+        fs::remove_file(folder.path().join(format!("{image:03}.png"))).expect("removed");
+    }
+    let refused = prepared(&snapshot).err().expect("nothing to compare with");
+    assert!(refused.to_string().contains(".png"), "{refused}");
+}
