@@ -42,6 +42,7 @@ impl App {
                 if let Some(text) = workflows::precision_fallback(precision) {
                     self.toasts.add(Level::Warning, sentence(&text));
                 }
+                self.answer_anew();
                 if looked {
                     self.look_anew();
                 }
