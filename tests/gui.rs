@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use driftscope::app::App;
 use driftscope::app::command::{Action, Command, View};
 use driftscope::domain::{ClassId, ImageId, Label, Precision, Prediction};
-use driftscope::evaluation::Aim;
+use driftscope::evaluation::{Aim, Report};
 use driftscope::jobs::JobContext;
 use driftscope::project::DriftChoice;
 use driftscope::training::Plan;
@@ -518,6 +518,8 @@ fn a_cost_matrix_counts_once_it_is_one_and_everything_reckons_with_it() {
         let review = window.app().review().unwrap();
         review.report().unwrap().unwrap().pwa
     };
+    let listed = |window: &Window| window.app().runs().unwrap().all()[0].report.clone();
+    let trained = |window: &Window| window.app().training().unwrap().report.clone().unwrap();
     let project = window.folder.path().join("set/.driftscope/project.toml");
     let written = |path: &Path| std::fs::read_to_string(path).unwrap();
     let (usual, before, judged) = (costs(&window), expected(&window), pwa(&window));
@@ -562,6 +564,10 @@ fn a_cost_matrix_counts_once_it_is_one_and_everything_reckons_with_it() {
     let after = expected(&window);
     assert!((after - before).abs() > 1e-9, "{before} {after}");
     assert!((pwa(&window) - judged).abs() > 1e-9 || judged == 1.0);
+    // The table of runs says the same as the review of the run, and so does its training.
+    let priced = |report: &Report| (report.pwa, report.pwa_constant, report.pwa_constant_class);
+    assert_eq!(listed(&window).pwa, pwa(&window));
+    assert_eq!(priced(&trained(&window)), priced(&listed(&window)));
 
     // Digits are numbers here, not labels.
     window.press(Key::Num1);
