@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 
 use driftscope::app::App;
 use driftscope::app::command::{Action, Command, View};
-use driftscope::domain::{ClassId, ImageId, Label};
-use driftscope::evaluation::Aim;
+use driftscope::domain::{ClassId, ImageId, Label, Precision, Prediction};
+use driftscope::evaluation::{Aim, Report};
+use driftscope::jobs::JobContext;
+use driftscope::project::DriftChoice;
 use driftscope::training::Plan;
+use driftscope::workflows;
 use egui::{Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
@@ -515,6 +518,8 @@ fn a_cost_matrix_counts_once_it_is_one_and_everything_reckons_with_it() {
         let review = window.app().review().unwrap();
         review.report().unwrap().unwrap().pwa
     };
+    let listed = |window: &Window| window.app().runs().unwrap().all()[0].report.clone();
+    let trained = |window: &Window| window.app().training().unwrap().report.clone().unwrap();
     let project = window.folder.path().join("set/.driftscope/project.toml");
     let written = |path: &Path| std::fs::read_to_string(path).unwrap();
     let (usual, before, judged) = (costs(&window), expected(&window), pwa(&window));
@@ -559,6 +564,10 @@ fn a_cost_matrix_counts_once_it_is_one_and_everything_reckons_with_it() {
     let after = expected(&window);
     assert!((after - before).abs() > 1e-9, "{before} {after}");
     assert!((pwa(&window) - judged).abs() > 1e-9 || judged == 1.0);
+    // The table of runs says the same as the review of the run, and so does its training.
+    let priced = |report: &Report| (report.pwa, report.pwa_constant, report.pwa_constant_class);
+    assert_eq!(listed(&window).pwa, pwa(&window));
+    assert_eq!(priced(&trained(&window)), priced(&listed(&window)));
 
     // Digits are numbers here, not labels.
     window.press(Key::Num1);
@@ -587,6 +596,67 @@ fn a_cost_matrix_counts_once_it_is_one_and_everything_reckons_with_it() {
     window.until("opened again", |app| app.session().is_some());
     window.settle();
     assert_eq!(costs(&window).max(), 5000.0);
+}
+
+#[test]
+fn another_precision_gives_new_answers_to_what_the_run_was_not_made_of() {
+    let mut window = Window::new();
+    let plan = Plan {
+        size: 32,
+        epochs: 2,
+        // The other images of the training split are no part of the run.
+        train_per_class: Some(2),
+        ..Plan::default()
+    };
+    let send = |window: &Window, command: Command| window.app().commands().send(command);
+    send(&window, Command::StartTraining(Box::new(plan)));
+    window.until("the run", |app| app.runs().unwrap().all().len() == 1);
+    window.settle();
+    let answers = |window: &Window| -> Vec<Option<Prediction>> {
+        let app = window.app();
+        let images = app.session().unwrap().manifest().ids();
+        let of = |image| app.predictions().unwrap().get(image).cloned();
+        images.map(of).collect()
+    };
+    let review = window.app().review().unwrap().review().unwrap();
+    let (own, dir) = (review.rows.clone(), review.run.dir.clone());
+    let everything = answers(&window);
+    assert!(own.len() < everything.len() && everything.iter().all(Option::is_some));
+
+    for precision in [Precision::Fp32, Precision::Bf16, Precision::Auto] {
+        let mut kept = vec![None; everything.len()];
+        for row in &own {
+            kept[row.image.index()] = Some(row.prediction.clone());
+        }
+        let generation = window.app().predictions().unwrap().generation();
+        send(&window, Command::Choose(DriftChoice::Precision(precision)));
+        window.harness.step();
+        // None of the old ones stands beside the new.
+        let now = answers(&window);
+        let others = now.iter().zip(&kept).filter(|(_, kept)| kept.is_none());
+        let fresh = window.app().predictions().unwrap().generation() > generation;
+        assert!(
+            fresh && others.into_iter().any(|(now, _)| now.is_none()),
+            "{precision:?}"
+        );
+        window.settle();
+        // They are what the network gives in this precision.
+        let snapshot = window.app().session().unwrap().snapshot.clone();
+        assert_eq!(snapshot.precision, precision);
+        let open = snapshot
+            .manifest
+            .ids()
+            .filter(|i| kept[i.index()].is_none());
+        let open: Vec<ImageId> = open.collect();
+        let context = JobContext::detached();
+        let mut add = |batch: Vec<(ImageId, Prediction)>| {
+            for (image, prediction) in batch {
+                kept[image.index()] = Some(prediction);
+            }
+        };
+        workflows::predict(&snapshot, &dir, &open, &context, &mut add).unwrap();
+        assert_eq!(answers(&window), kept, "{precision:?}");
+    }
 }
 
 #[test]

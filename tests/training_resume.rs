@@ -31,13 +31,21 @@ fn alone() -> MutexGuard<'static, ()> {
     guard
 }
 
-/// Something to be done once so many pictures were read.
-type Then = (usize, Box<dyn FnOnce() + Send>);
+/// Images that are learned from; those after them are only answered.
+const LEARNED: usize = 32;
+
+/// Something to be done once so many images were learned from or answered.
+struct Then {
+    images: usize,
+    batch: usize,
+    what: Box<dyn FnOnce() + Send>,
+}
 
 /// Stripes, upright in every second image and level in the others, with noise. What `at` says is done when
-/// so many were read.
+/// it is time.
 struct Pictures {
     images: Vec<Vec<u8>>,
+    /// Since `at` was set.
     read: AtomicUsize,
     at: Mutex<Option<Then>>,
 }
@@ -62,20 +70,34 @@ impl Pictures {
         }
     }
 
-    /// Once `images` more were read, `what` is done.
-    fn after(&self, images: usize, what: impl FnOnce() + Send + 'static) {
-        let at = self.read.load(Ordering::SeqCst) + images;
-        *self.at.lock().unwrap() = Some((at, Box::new(what)));
+    /// From the start of a batch on: `what` is done in the step that learns from the last of the next `images`, or
+    /// when the last of them is read to be answered.
+    fn after(&self, images: usize, batch: usize, what: impl FnOnce() + Send + 'static) {
+        let what = Box::new(what);
+        *self.at.lock().unwrap() = Some(Then {
+            images,
+            batch,
+            what,
+        });
+        self.read.store(0, Ordering::SeqCst);
     }
 }
 
 impl PixelSource for Pictures {
     fn pixels(&self, image: ImageId) -> &[u8] {
-        let read = self.read.fetch_add(1, Ordering::SeqCst) + 1;
+        let earlier = self.read.fetch_add(1, Ordering::SeqCst);
         let mut at = self.at.lock().unwrap();
-        if at.as_ref().is_some_and(|(when, _)| read >= *when) {
-            let (_, what) = at.take().unwrap();
-            what();
+        let is_time = at.as_ref().is_some_and(|then| {
+            // A batch is read while the one before it is learned from: its own images do not count yet.
+            let done = if image.index() < LEARNED {
+                earlier / then.batch * then.batch
+            } else {
+                earlier + 1
+            };
+            done >= then.images
+        });
+        if is_time {
+            (at.take().unwrap().what)();
         }
         &self.images[image.index()]
     }
@@ -92,8 +114,8 @@ fn data<'a>(pictures: &'a Pictures, checkpoints: Option<&Path>) -> TrainData<'a>
     TrainData {
         pixels: pictures,
         classes: vec!["upright".into(), "level".into()],
-        train: examples[..32].to_vec(),
-        validation: examples[32..48].to_vec(),
+        train: examples[..LEARNED].to_vec(),
+        validation: examples[LEARNED..48].to_vec(),
         test: examples[48..].to_vec(),
         cache: None,
         // As often as it can.
@@ -162,7 +184,7 @@ fn uninterrupted(plan: &Plan) -> Outcome {
     Outcome::of(&fitted)
 }
 
-/// Goes on with what is in `folder`, or begins; the program "closes" when `images` more were read.
+/// Goes on with what is in `folder`, or begins; the program "closes" after `images` more, see [`Pictures::after`].
 fn sitting(
     plan: &Plan,
     folder: &Path,
@@ -172,7 +194,9 @@ fn sitting(
 ) -> Result<Fitted, TrainError> {
     let context = JobContext::detached();
     let control = context.control.clone();
-    pictures.after(images, move || control.stop(StopReason::Closing));
+    pictures.after(images, plan.batch, move || {
+        control.stop(StopReason::Closing);
+    });
     let data = data(pictures, Some(folder));
     match Checkpoint::read(folder).unwrap() {
         None => fit(plan, &data, &cost(), &context, emit),
@@ -180,7 +204,7 @@ fn sitting(
     }
 }
 
-/// The same, interrupted again and again, each time when so many images were read, and the number of sittings.
+/// The same, interrupted again and again, each time after so many images, and the number of sittings.
 fn interrupted(plan: &Plan, images: usize) -> (Outcome, usize) {
     let folder = tempfile::tempdir().unwrap();
     let pictures = Pictures::new(64, plan.size);
@@ -242,12 +266,11 @@ fn a_small_network_stopped_after_every_single_step_ends_as_if_it_never_was() {
     };
     for plan in [with_everything(), fused, clipped] {
         let whole = uninterrupted(&plan);
-        // A batch is 8 images, and the next is read while one is learned from: the ninth is read in the first step,
-        // after which the sitting ends.
-        for images in [9, 20, 50] {
+        // A batch is 8 images: the first sitting ends after its first step, others in the midst of the next.
+        for images in [1, 20, 50] {
             let (pieces, sittings) = interrupted(&plan, images);
             pieces.assert_is(&whole, &format!("{sittings} sittings of {images} images"));
-            let least = if images == 9 { 12 } else { 3 };
+            let least = if images == 1 { 12 } else { 3 };
             assert!(sittings >= least, "only {sittings} sittings");
         }
         // Another seed is another training: the comparison can fail.
@@ -280,8 +303,8 @@ fn phases_on_frozen_layers_with_dropout_and_batch_norm_go_on_exactly() {
     };
     let whole = uninterrupted(&plan);
     // An epoch reads 32 images in two steps and 16 to validate: it stops between two steps and between two epochs.
-    let (pieces, sittings) = interrupted(&plan, 66);
-    assert!(sittings >= 3, "only {sittings} sittings");
+    let (pieces, sittings) = interrupted(&plan, 50);
+    assert!(sittings >= 4, "only {sittings} sittings");
     pieces.assert_is(&whole, "frozen layers that run every epoch");
 
     // Kept activations, of images changed at random: the variants that are kept must stay the same ones.
@@ -335,9 +358,9 @@ fn a_pause_holds_in_the_midst_of_an_epoch_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let pictures = Pictures::new(64, plan.size);
     let context = JobContext::detached();
-    // In the second step of the second epoch, which is when its third batch is read.
+    // In the second step of the second epoch.
     let (pausing, watched) = (context.control.clone(), context.clone());
-    pictures.after(32 + 16 + 20, move || pausing.set_paused(true));
+    pictures.after(32 + 16 + 12, plan.batch, move || pausing.set_paused(true));
     let place = folder.path().to_owned();
     let watcher = thread::Builder::new().name("watcher".into());
     let watcher = watcher.spawn(move || {
@@ -371,8 +394,8 @@ fn what_is_told_of_a_resumed_training_is_where_it_goes_on() {
         augmentation: Augmentation::default(),
         ..with_everything()
     };
-    // An epoch is 32 images and 16 to validate; the third batch of the third epoch is read in its second step.
-    let ended = sitting(&plan, folder.path(), &pictures, 2 * 48 + 17, &mut |_| {});
+    // An epoch is 32 images and 16 to validate; the tenth step ends in the third epoch.
+    let ended = sitting(&plan, folder.path(), &pictures, 2 * 48 + 9, &mut |_| {});
     assert!(matches!(ended, Err(TrainError::Cancelled)));
     let progress = Checkpoint::progress(folder.path()).unwrap();
     assert_eq!((progress.epochs, progress.steps), (2, 2));

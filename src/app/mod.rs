@@ -165,6 +165,12 @@ impl App {
         self.workspace.as_ref().map(|w| &w.fine_tune)
     }
 
+    /// What the model in use says of each image, if a data set is open.
+    #[must_use]
+    pub fn predictions(&self) -> Option<&predictions::Predictions> {
+        self.workspace.as_ref().map(|w| &w.predictions)
+    }
+
     /// All runs.
     #[must_use]
     pub fn runs(&self) -> Option<&state::RunsState> {

@@ -50,6 +50,16 @@ impl Predictions {
         }
     }
 
+    /// Begins anew: nothing yet of this run, perhaps the same one in other numbers.
+    pub fn restart(&mut self, images: usize, run: PathBuf, name: String) {
+        // What was derived from the earlier ones is known by its generation.
+        let generation = self.generation + 1;
+        *self = Self {
+            generation,
+            ..Self::new(images, run, name)
+        };
+    }
+
     /// Of one image; `None` while there is none.
     #[must_use]
     pub fn get(&self, image: ImageId) -> Option<&Prediction> {

@@ -163,6 +163,8 @@ impl Workspace {
         tile: f32,
     ) -> Self {
         let review = ReviewState::new(session.classes().clone(), session.snapshot.cost.clone());
+        let mut runs = RunsState::default();
+        runs.set_cost(session.classes(), session.snapshot.cost.clone());
         let settled = session.snapshot.drift_threshold;
         let mut drift = DriftState::with_threshold(settled.map(|threshold| threshold as f32));
         let classes = session.classes();
@@ -187,7 +189,7 @@ impl Workspace {
             next_to_label: Vec::new(),
             train: TrainState::default(),
             cost: CostState::default(),
-            runs: RunsState::default(),
+            runs,
             review,
             drift,
             groups: Arc::default(),

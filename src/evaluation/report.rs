@@ -111,6 +111,18 @@ impl Report {
         })
     }
 
+    /// Reckons the penalty-weighted accuracies anew: mistakes cost this from now on.
+    ///
+    /// # Errors
+    /// [`EvaluationError::CostMatrixTooSmall`]; nothing is changed then.
+    pub fn set_cost(&mut self, cost: &CostMatrix) -> Result<(), EvaluationError> {
+        let pwa = pwa(&self.confusion, cost)?;
+        let constant = best_constant(&self.confusion, cost)?;
+        (self.pwa, self.pwa_constant) = (pwa, constant.pwa);
+        self.pwa_constant_class = constant.class;
+        Ok(())
+    }
+
     /// The text of `sklearn.metrics.classification_report(…, digits=digits, zero_division=0)`,
     /// character for character. Classes that neither occur nor are answered have no line, as there.
     #[must_use]
@@ -225,6 +237,24 @@ mod tests {
         assert_eq!(line, ["f1", "name", "precision", "recall", "support"]);
         let back: Report = serde_json::from_value(json).expect("own format");
         assert_eq!(back, report());
+    }
+
+    #[test]
+    fn other_costs_change_what_mistakes_cost_and_nothing_else() {
+        let mut changed = report();
+        let costs = vec![vec![0.0, 1.0, 1.0], vec![4.0, 0.0, 1.0], vec![1.0; 3]];
+        let cost = CostMatrix::try_from(costs).expect("costs");
+        changed.set_cost(&cost).expect("a cost for each class");
+        // 2 mistakes of 1 and one of 4, of 15 images at 4 each; the first class always costs 5 times 4.
+        let close = |a: f64, b: f64| (a - b).abs() < 1e-12;
+        assert!(close(changed.pwa, 1.0 - 6.0 / 60.0), "{}", changed.pwa);
+        assert!(close(changed.pwa_constant, 1.0 - 10.0 / 60.0));
+        assert_eq!(changed.pwa_constant_class, ClassId(1));
+        let small = CostMatrix::try_from(vec![vec![0.0, 1.0], vec![1.0, 0.0]]).expect("costs");
+        let before = changed.clone();
+        assert!(changed.set_cost(&small).is_err() && changed == before);
+        changed.set_cost(&CostMatrix::challenge()).expect("enough");
+        assert_eq!(changed, report());
     }
 
     #[test]

@@ -22,7 +22,13 @@ impl App {
         };
         w.session.snapshot.choose(choice.clone());
         if matches!(choice, DriftChoice::Cost(_)) {
-            w.review.set_cost(w.session.snapshot.cost.clone());
+            let cost = &w.session.snapshot.cost;
+            w.review.set_cost(cost.clone());
+            w.runs.set_cost(w.session.classes(), cost.clone());
+            if let Some(report) = &mut w.train.report {
+                // It was measured by costs of these classes before.
+                report.set_cost(cost).unwrap_or_default();
+            }
         }
         let order = Order::Choose(choice.clone());
         let sent = w.session.read_only.is_some() || w.labeller.send(order).is_some();
@@ -42,6 +48,7 @@ impl App {
                 if let Some(text) = workflows::precision_fallback(precision) {
                     self.toasts.add(Level::Warning, sentence(&text));
                 }
+                self.answer_anew();
                 if looked {
                     self.look_anew();
                 }

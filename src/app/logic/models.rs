@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::App;
-use super::super::background::End;
+use super::super::background::{End, Slot};
 use super::super::command::{ReviewCommand, View};
-use super::super::predictions::{DriftOpinion, Predictions};
+use super::super::predictions::DriftOpinion;
 use super::super::start;
 use super::super::state::words::{count, sentence};
 use super::super::state::{DriftEvent, runs::goes_on};
@@ -337,14 +337,27 @@ impl App {
         if w.predictions.run.as_ref() != Some(&dir) {
             w.forget_drift();
         }
-        w.predictions = Predictions::new(w.session.len(), dir.clone(), name);
-        let rows = review.rows.iter();
-        w.predictions
-            .add(rows.map(|row| (row.image, row.prediction.clone())));
         let session = &w.session;
         w.review.open(Arc::new(review), |image| {
             session.label(image).and_then(crate::domain::Label::class)
         });
+        self.answer(dir, name);
+    }
+
+    /// Shows what the run in `dir` says: the answers it came with, where it is the one under review, and for all
+    /// other images those that its network gives now.
+    fn answer(&mut self, dir: PathBuf, name: String) {
+        let Some(w) = &mut self.workspace else {
+            return;
+        };
+        // What is still computed is of another run, or in other numbers.
+        w.predict_job.stop(StopReason::Cancelled);
+        w.predict_job = Slot::default();
+        w.predictions.restart(w.session.len(), dir.clone(), name);
+        let review = w.review.review().filter(|review| review.run.dir == dir);
+        let rows = review.into_iter().flat_map(|review| &review.rows);
+        w.predictions
+            .add(rows.map(|row| (row.image, row.prediction.clone())));
         let open: Vec<ImageId> = w
             .session
             .manifest()
@@ -358,6 +371,17 @@ impl App {
 
     // ---- predictions ----
 
+    /// The network in use runs in other numbers from now on: what it computes is computed again.
+    pub(super) fn answer_anew(&mut self) {
+        let Some(w) = &self.workspace else {
+            return;
+        };
+        if let Some(run) = w.predictions.run.clone() {
+            let name = w.predictions.name.clone();
+            self.answer(run, name);
+        }
+    }
+
     pub(super) fn predict_split(&mut self, run: PathBuf, split: Option<Split>) {
         let Some(w) = &mut self.workspace else {
             return;
@@ -365,7 +389,7 @@ impl App {
         if w.predictions.run.as_ref() != Some(&run) {
             w.forget_drift();
             let name = start::short(&run);
-            w.predictions = Predictions::new(w.session.len(), run.clone(), name);
+            w.predictions.restart(w.session.len(), run.clone(), name);
         }
         let session = &w.session;
         let wanted = |image: &ImageId| split.is_none_or(|split| session.split(*image) == split);

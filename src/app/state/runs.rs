@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::domain::{ClassId, ClassSet, CostMatrix};
 use crate::evaluation::Report;
 use crate::training::{Balance, Plan};
 use crate::workflows::{RunSummary, UnfinishedRun};
@@ -10,6 +11,8 @@ use crate::workflows::{RunSummary, UnfinishedRun};
 #[derive(Clone, Debug, Default)]
 pub struct RunsState {
     runs: Vec<RunSummary>,
+    /// What mistakes cost, and the words of the regular classes that the rows stand for.
+    costs: Option<(Vec<String>, CostMatrix)>,
     /// Trainings that were interrupted, the newest first.
     pub unfinished: Vec<UnfinishedRun>,
     /// Whether the runs folder is being read.
@@ -22,6 +25,33 @@ impl RunsState {
         runs.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| b.name.cmp(&a.name)));
         self.runs = runs;
         self.loading = false;
+        self.reckon();
+    }
+
+    /// Mistakes cost this from now on. `classes` are those of the data set, drift last.
+    pub fn set_cost(&mut self, classes: &ClassSet, cost: CostMatrix) {
+        let regular = (0..classes.regular_len()).map(ClassId::from);
+        let labels = regular.map(|class| classes.label(class).to_owned());
+        self.costs = Some((labels.collect(), cost));
+        self.reckon();
+    }
+
+    fn reckon(&mut self) {
+        let Some((labels, cost)) = &self.costs else {
+            return;
+        };
+        for run in self.runs.iter_mut().filter(|run| run.labels == *labels) {
+            // Costs of as many classes as the run tells are enough: it cannot fail.
+            run.report.set_cost(cost).unwrap_or_default();
+        }
+    }
+
+    /// Whether the penalty-weighted accuracies of a run are by the costs of now. A run that tells other classes
+    /// keeps those by the costs of its training.
+    #[must_use]
+    pub fn costs_are_of_now(&self, run: &RunSummary) -> bool {
+        let costs = self.costs.as_ref();
+        costs.is_none_or(|(labels, _)| run.labels == *labels)
     }
 
     /// A training has ended; a run of the same folder is replaced.
@@ -90,7 +120,6 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::domain::CostMatrix;
     use crate::evaluation::ConfusionMatrix;
     use crate::training::Progress;
 
@@ -126,6 +155,47 @@ mod tests {
         let order: Vec<&str> = state.all().iter().map(|r| r.name.as_str()).collect();
         assert_eq!(order, ["a", "c", "b"]);
         assert!(state.find(Path::new("b")).is_some() && state.find(Path::new("d")).is_none());
+    }
+
+    #[test]
+    fn runs_are_measured_by_the_costs_of_now_unless_they_tell_other_classes() {
+        let classes = ClassSet::from_labels(["good", "flat", "missing"].map(String::from));
+        let labels = ["good", "flat", "missing"].map(String::from).to_vec();
+        let of_now = RunSummary {
+            labels,
+            ..run("2026-03-01", "now")
+        };
+        let mut state = RunsState::default();
+        state.set(vec![of_now.clone(), run("2026-03-02", "other")]);
+        let mut costs = vec![vec![1.0; 4]; 4];
+        for (i, row) in costs.iter_mut().enumerate() {
+            row[i] = 0.0;
+        }
+        let cost = CostMatrix::try_from(costs).expect("costs");
+        state.set_cost(&classes, cost.clone());
+        let measured = Report::new(
+            of_now.report.classes.clone(),
+            of_now.report.confusion.clone(),
+            &cost,
+            1,
+        );
+        let found = |state: &RunsState, name: &str| {
+            let run = state.find(Path::new(name)).expect("a run");
+            (run.report.clone(), state.costs_are_of_now(run))
+        };
+        // 4 mistakes of 14 images, at 1 each.
+        assert_eq!(found(&state, "now"), (measured.expect("images"), true));
+        assert!((found(&state, "now").0.pwa - 10.0 / 14.0).abs() < 1e-12);
+        assert_eq!(found(&state, "other"), (of_now.report.clone(), false));
+        // One that is trained or read later is no exception.
+        let later = RunSummary {
+            dir: PathBuf::from("later"),
+            ..of_now.clone()
+        };
+        state.add(later);
+        assert_eq!(found(&state, "later"), found(&state, "now"));
+        state.set_cost(&classes, CostMatrix::challenge());
+        assert_eq!(found(&state, "now"), (of_now.report, true));
     }
 
     #[test]

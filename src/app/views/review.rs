@@ -96,7 +96,7 @@ impl ReviewView {
                 "Runs"
             };
             let clicked = parts::card(ui, palette, rect, title, aside, |ui| {
-                runs_table(ui, palette, data.runs.all(), current)
+                runs_table(ui, palette, data.runs, current)
             });
             if let Some(dir) = clicked {
                 cx.send(Command::OpenRun(dir));

@@ -993,7 +993,7 @@ fn all_runs(ui: &mut Ui, cx: &PanelContext<'_>, data: &TrainData<'_>, height: f3
                 "No run yet: the first one you start will stand here, with its scores on the test split."
             };
             parts::explain(ui, palette, sentence);
-        } else if let Some(dir) = runs_table(ui, palette, data.runs.all(), data.in_use) {
+        } else if let Some(dir) = runs_table(ui, palette, data.runs, data.in_use) {
             cx.send(Command::OpenRun(dir));
             cx.send(Action::ShowReview);
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use egui::{Label, RichText, Sense, Ui};
 use egui_extras::{Column, TableBuilder, TableRow};
 
+use crate::app::state::RunsState;
 use crate::app::state::runs::{settings, worst_class};
 use crate::app::state::words::duration;
 use crate::app::theme::{Palette, mono};
@@ -21,12 +22,15 @@ const HEADS: [&str; 8] = [
     "time",
 ];
 
+/// Behind a penalty-weighted accuracy that is not by the costs of now.
+const OLD_COSTS: &str = "*";
+
 /// The table of all runs, `current` marked; returns the folder of the run that was clicked. All scores
-/// are of each run's own test split.
+/// are of each run's own test split, penalty-weighted accuracies by the costs of now.
 pub fn runs_table(
     ui: &mut Ui,
     palette: &Palette,
-    runs: &[RunSummary],
+    runs: &RunsState,
     current: Option<&Path>,
 ) -> Option<PathBuf> {
     let mut clicked = None;
@@ -51,11 +55,12 @@ pub fn runs_table(
                 }
             })
             .body(|body| {
-                body.rows(height, runs.len(), |mut row| {
-                    let run = &runs[row.index()];
+                let all = runs.all();
+                body.rows(height, all.len(), |mut row| {
+                    let run = &all[row.index()];
                     let this = current == Some(run.dir.as_path());
                     row.set_selected(this);
-                    cells(&mut row, palette, run);
+                    cells(&mut row, palette, run, runs.costs_are_of_now(run));
                     let response = row.response();
                     response.widget_info(|| {
                         let label = format!("run {}", run.name);
@@ -73,7 +78,8 @@ pub fn runs_table(
     clicked
 }
 
-fn cells(row: &mut TableRow<'_, '_>, palette: &Palette, run: &RunSummary) {
+/// `costs_are_of_now` as [`RunsState`] knows it.
+fn cells(row: &mut TableRow<'_, '_>, palette: &Palette, run: &RunSummary, costs_are_of_now: bool) {
     let mut words = |text: RichText| {
         row.col(|ui| {
             ui.add(Label::new(text).truncate());
@@ -92,13 +98,23 @@ fn cells(row: &mut TableRow<'_, '_>, palette: &Palette, run: &RunSummary) {
         Some((class, f1)) => plain(&format!("{class} {f1:.2}")),
         None => dim("no images".to_owned()),
     });
-    words(digits(format!("{:.4}", report.pwa)));
-    words(
-        RichText::new(format!("{:.4}", report.pwa_constant))
-            .font(mono(12.0))
-            .color(palette.muted),
-    );
-    words(digits(duration(run.seconds)));
+    let mut priced = |value: f64, color| {
+        let mark = if costs_are_of_now { "" } else { OLD_COSTS };
+        let text = RichText::new(format!("{value:.4}{mark}"));
+        row.col(|ui| {
+            let shown = ui.add(Label::new(text.font(mono(12.0)).color(color)).truncate());
+            if !costs_are_of_now {
+                shown.on_hover_text(
+                    "By the costs of its training: this run tells other classes than the data set has now.",
+                );
+            }
+        });
+    };
+    priced(report.pwa, palette.text);
+    priced(report.pwa_constant, palette.muted);
+    row.col(|ui| {
+        ui.add(Label::new(digits(duration(run.seconds))).truncate());
+    });
 }
 
 /// `2026-03-04T13:20:05+01:00` as `2026-03-04 13:20`; anything else as it is.
