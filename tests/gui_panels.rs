@@ -178,6 +178,7 @@ impl World {
                     offer: None,
                     network: self.network.as_ref(),
                     precision: self.precision,
+                    synthetic_outliers: false,
                 };
                 self.drift_view.ui(ui, &cx, &data);
             }
@@ -1427,6 +1428,14 @@ fn the_network_that_looks_for_drift_is_named_and_chosen() {
     let asked = press(&mut harness, "Pretrained weights…");
     assert!(
         matches!(asked.as_slice(), [Command::Act(Action::PickDriftWeights)]),
+        "{asked:?}"
+    );
+    let asked = press(&mut harness, "Synthetic outliers");
+    assert!(
+        matches!(
+            asked.as_slice(),
+            [Command::Choose(DriftChoice::SyntheticOutliers(true))]
+        ),
         "{asked:?}"
     );
     harness.state_mut().network = Some(DriftNetwork {

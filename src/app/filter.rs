@@ -429,6 +429,7 @@ mod tests {
             look_cost: None,
             drift_network: None,
             precision: crate::domain::Precision::Auto,
+            synthetic_outliers: false,
         };
         Session::new(snapshot, None, HashMap::new())
     }

@@ -457,6 +457,10 @@ pub struct NetworkArgs {
     pub model: String,
     #[command(flatten)]
     pub precision: PrecisionArgs,
+    /// Let regular images that are spoiled on purpose (debris, blur, occlusion, shift) stand beside the drift that is
+    /// labelled, as weak examples of it, or not [default: as the project has it, else off]
+    #[arg(long, value_name = "WHETHER", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1, default_missing_value = "on")]
+    pub synthetic_outliers: Option<bool>,
 }
 
 #[cfg(feature = "torch")]

@@ -203,6 +203,9 @@ pub fn choose_network(project: &mut Project, args: &NetworkArgs, output: &Output
         remember_network(project, &args.model, weights, output)?;
     }
     choose_precision(project, &args.precision, output);
+    if let Some(on) = args.synthetic_outliers {
+        project.settings.synthetic_outliers = on;
+    }
     Ok(())
 }
 

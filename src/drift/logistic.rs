@@ -47,8 +47,8 @@ struct Problem<'a> {
     rows: &'a [f64],
     width: usize,
     positive: &'a [bool],
-    /// Penalty-free weight of a (negative, positive) image: `C s`.
-    weights: [f64; 2],
+    /// Penalty-free weight of each image: `C s`.
+    weights: &'a [f64],
 }
 
 impl LogisticRegression {
@@ -62,6 +62,23 @@ impl LogisticRegression {
         features: &[f64],
         dim: usize,
         positive: &[bool],
+        options: &LogisticOptions,
+    ) -> Result<Self, DriftError> {
+        let weights = vec![1.0; positive.len()];
+        Self::fit_weighted(features, dim, positive, &weights, options)
+    }
+
+    /// As [`fit`](Self::fit), with the weight of each row, above 0: a row of weight 2 counts as that row twice. Where the
+    /// kinds are balanced, it is the sums of their weights that are.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit); [`DriftError::LengthMismatch`] for another number of weights, [`DriftError::NonFinite`]
+    /// for a weight that is none.
+    pub fn fit_weighted(
+        features: &[f64],
+        dim: usize,
+        positive: &[bool],
+        weights: &[f64],
         options: &LogisticOptions,
     ) -> Result<Self, DriftError> {
         if dim == 0 {
@@ -88,13 +105,32 @@ impl LogisticRegression {
         if !(c > 0.0 && c.is_finite()) {
             return Err(DriftError::BadRegularisation { c });
         }
-        let weight = |count: usize| {
+        if weights.len() != positive.len() {
+            return Err(DriftError::LengthMismatch {
+                rows: weights.len(),
+                labels: positive.len(),
+            });
+        }
+        if let Some(row) = weights.iter().position(|w| !(*w > 0.0 && w.is_finite())) {
+            return Err(DriftError::NonFinite { row });
+        }
+        let sum_of = |kind: bool| -> f64 {
+            let of_kind = weights.iter().zip(positive).filter(|(_, p)| **p == kind);
+            of_kind.map(|(weight, _)| weight).sum()
+        };
+        let all: f64 = weights.iter().sum();
+        let weight = |sum: f64| {
             if options.balanced {
-                c * positive.len() as f64 / (2.0 * count as f64)
+                c * all / (2.0 * sum)
             } else {
                 c
             }
         };
+        let of_kind = [weight(sum_of(false)), weight(sum_of(true))];
+        let weights = weights.iter().zip(positive);
+        let weights: Vec<f64> = weights
+            .map(|(weight, positive)| weight * of_kind[usize::from(*positive)])
+            .collect();
         let mut rows = Vec::with_capacity(features.len() + positive.len());
         for row in features.chunks_exact(dim) {
             rows.extend_from_slice(row);
@@ -104,7 +140,7 @@ impl LogisticRegression {
             rows: &rows,
             width: dim + 1,
             positive,
-            weights: [weight(regular), weight(drift)],
+            weights: &weights,
         }
         .solve();
         let intercept = solution.pop().expect("one weight more than features");
@@ -172,7 +208,8 @@ impl Problem<'_> {
         self.rows
             .chunks_exact(self.width)
             .zip(self.positive)
-            .map(|(row, positive)| (row, *positive, self.weights[usize::from(*positive)]))
+            .zip(self.weights)
+            .map(|((row, positive), weight)| (row, *positive, *weight))
     }
 
     fn penalty(&self, w: &[f64]) -> f64 {
@@ -312,6 +349,28 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_weight_counts_as_so_many_rows(
+            rows in prop::collection::vec((prop::array::uniform2(-3.0..3.0_f64), any::<bool>(), 1..4_usize), 2..12),
+            balanced: bool,
+        ) {
+            let mut rows = rows;
+            rows[0].1 = true;
+            rows[1].1 = false;
+            let options = LogisticOptions { c: 0.7, balanced };
+            let x: Vec<f64> = rows.iter().flat_map(|r| r.0).collect();
+            let y: Vec<bool> = rows.iter().map(|r| r.1).collect();
+            let w: Vec<f64> = rows.iter().map(|r| r.2 as f64).collect();
+            let weighted = LogisticRegression::fit_weighted(&x, 2, &y, &w, &options).expect("both kinds");
+            let many: Vec<_> = rows.iter().flat_map(|r| std::iter::repeat_n(r, r.2)).collect();
+            let x: Vec<f64> = many.iter().flat_map(|r| r.0).collect();
+            let y: Vec<bool> = many.iter().map(|r| r.1).collect();
+            let repeated = LogisticRegression::fit(&x, 2, &y, &options).expect("both kinds");
+            for (a, b) in weighted.coefficients.iter().zip(&repeated.coefficients) {
+                prop_assert!((a - b).abs() < 1e-7 * (1.0 + b.abs()), "{a} {b}");
+            }
+        }
+
         #[test]
         fn the_slope_vanishes_at_the_solution(
             rows in prop::collection::vec((prop::array::uniform3(-3.0..3.0_f64), any::<bool>()), 2..30),

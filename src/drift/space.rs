@@ -454,13 +454,26 @@ impl DriftSpace {
     /// # Errors
     /// As [`LogisticRegression::fit`].
     pub fn fit_head(&self, rows: &[f32], drift: &[bool]) -> Result<LogisticRegression, DriftError> {
+        self.fit_weighted_head(rows, drift, &vec![1.0; drift.len()])
+    }
+
+    /// As [`fit_head`](Self::fit_head), with the weight of each row.
+    ///
+    /// # Errors
+    /// As [`LogisticRegression::fit_weighted`].
+    pub fn fit_weighted_head(
+        &self,
+        rows: &[f32],
+        drift: &[bool],
+        weights: &[f64],
+    ) -> Result<LogisticRegression, DriftError> {
         let rows: Vec<f64> = rows.iter().map(|v| f64::from(*v)).collect();
         let options = LogisticOptions {
             // Settled on held-out classes of the NEU surface photographs (docs/BENCHMARKS.md).
             c: 0.05,
             balanced: true,
         };
-        LogisticRegression::fit(&rows, self.dim(), drift, &options)
+        LogisticRegression::fit_weighted(&rows, self.dim(), drift, weights, &options)
     }
 }
 

@@ -180,6 +180,7 @@ impl Project {
             drift_rate: self.settings.drift_rate,
             look_cost: self.settings.look_cost,
             drift_network: self.settings.drift_network.clone(),
+            synthetic_outliers: self.settings.synthetic_outliers,
             precision: self.settings.precision,
         }
     }

@@ -47,6 +47,9 @@ pub struct Settings {
     /// What each kind of mistake costs, rows true, columns answered, drift last; what is usual for the
     /// classes when not given.
     pub cost: Option<CostMatrix>,
+    /// Whether regular images spoiled on purpose stand beside the drift that is labelled, as weak examples of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub synthetic_outliers: bool,
     /// A pretrained network to look for drift with, instead of the run that answers.
     pub drift_network: Option<DriftNetwork>,
     /// Where the images are.
@@ -68,6 +71,8 @@ pub enum DriftChoice {
     Network(Option<DriftNetwork>),
     /// In what numbers finished networks compute.
     Precision(Precision),
+    /// Whether regular images spoiled on purpose stand beside the drift that is labelled.
+    SyntheticOutliers(bool),
 }
 
 #[expect(
@@ -151,6 +156,7 @@ impl Default for Settings {
             group_by: None,
             precision: Precision::Auto,
             cost: None,
+            synthetic_outliers: false,
             drift_network: None,
             source: Source::default(),
         }
@@ -206,6 +212,7 @@ impl Settings {
             DriftChoice::Cost(cost) => settings.cost = cost,
             DriftChoice::Network(network) => settings.drift_network = network,
             DriftChoice::Precision(precision) => settings.precision = precision,
+            DriftChoice::SyntheticOutliers(on) => settings.synthetic_outliers = on,
         }
         settings.check().map(|()| settings)
     }

@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub drift_network: Option<DriftNetwork>,
     /// In what numbers finished networks compute.
     pub precision: Precision,
+    /// Whether regular images spoiled on purpose stand beside the drift that is labelled.
+    pub synthetic_outliers: bool,
 }
 
 impl Snapshot {
@@ -44,6 +46,7 @@ impl Snapshot {
             }
             DriftChoice::Network(network) => self.drift_network = network,
             DriftChoice::Precision(precision) => self.precision = precision,
+            DriftChoice::SyntheticOutliers(on) => self.synthetic_outliers = on,
         }
     }
 

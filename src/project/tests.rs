@@ -326,6 +326,30 @@ fn choices_that_make_no_sense_change_nothing() {
 }
 
 #[test]
+fn synthetic_outliers_are_kept_and_off_goes_without_saying() {
+    let folder = class_folders(&["a", "b"], 10);
+    let mut project = open(folder.path());
+    let file = project.dir.join(Settings::FILE);
+    let said = || {
+        fs::read_to_string(&file)
+            .unwrap()
+            .contains("synthetic_outliers")
+    };
+    assert!(!project.snapshot().synthetic_outliers && !said());
+    project
+        .choose(DriftChoice::SyntheticOutliers(true))
+        .unwrap();
+    assert!(said());
+    drop(project);
+    let mut project = open(folder.path());
+    assert!(project.snapshot().synthetic_outliers);
+    project
+        .choose(DriftChoice::SyntheticOutliers(false))
+        .unwrap();
+    assert!(!said());
+}
+
+#[test]
 fn a_precision_is_kept_and_an_unknown_one_is_told() {
     let folder = class_folders(&["a", "b"], 10);
     let mut project = open(folder.path());

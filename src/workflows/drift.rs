@@ -2,9 +2,11 @@
 
 #[cfg(feature = "gui")]
 mod map;
+mod outliers;
 
 #[cfg(feature = "gui")]
 pub use map::Places;
+use outliers::Outliers;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -48,6 +50,8 @@ const REGULAR_IMAGES: usize = 3_000;
 const REMEMBERED_IMAGES: usize = 10_000;
 /// Fewer regular images than this that a network has not learned from tell nothing; it then takes those it has.
 const FEW_REGULAR: usize = 30;
+/// Drift images that all spoiled ones together count as: the first labels outweigh them.
+const OUTLIERS_COUNT_AS: f64 = 2.0;
 /// Images unlike each other that the first screen draws on.
 const DIVERSE: usize = 20;
 /// Seeds everything random in here.
@@ -101,6 +105,8 @@ pub struct DriftSession {
     space: DriftSpace,
     /// Candidates first, then regular images that a head is fitted beside them.
     features: Vec<f32>,
+    /// Of regular images spoiled on purpose: weak examples of drift for a head; none where the project wants none.
+    outliers: Vec<f32>,
     /// Of the candidates.
     pool: SpaceRows,
     anomaly: Vec<f32>,
@@ -166,6 +172,7 @@ pub fn prepare_drift(
         seen_as,
         memory,
         pictures,
+        outliers,
         failed: unseen,
     } = look_for_drift(snapshot, source, &candidates, context)?;
     // The network that looks for drift may fail where the one that answers does not, and a file may just have gone.
@@ -198,6 +205,13 @@ pub fn prepare_drift(
     let Fitted { space, train, pool } =
         DriftSpace::fit(regular_part.images()?, &classes, Some(pool_part.images()?))?;
     let pool = pool.expect("a pool was given");
+    let outliers = match &outliers {
+        Some(outliers) => {
+            let seen = outliers.seen(memory.as_ref(), pictures.is_some());
+            space.transform(seen.images()?)?.features
+        }
+        None => Vec::new(),
+    };
     context.report(0, 1, "looking for near-duplicates");
     let rows = candidates.iter().enumerate().map(|(row, id)| (*id, row));
     let rows: HashMap<ImageId, usize> = rows.collect();
@@ -232,6 +246,7 @@ pub fn prepare_drift(
         rows,
         space,
         features,
+        outliers,
         pool,
         anomaly,
         predictions,
@@ -270,6 +285,8 @@ pub(super) struct Looked {
     pub memory: Option<LocalMemory>,
     /// None where some cannot be had any more.
     pub pictures: Option<Pictures>,
+    /// Regular images spoiled on purpose, where the project wants some.
+    pub outliers: Option<Outliers>,
     /// Candidates and regular images that cannot be read, with the sentence why.
     pub failed: Unreadable,
 }
@@ -305,6 +322,12 @@ pub(super) fn look_for_drift(
         return Err(none_readable(&failed));
     }
     let learned = learned_from.len();
+    let outliers = if snapshot.synthetic_outliers {
+        let from: Vec<Digest> = learned_from.iter().map(|e| seen_as[&e.image]).collect();
+        Outliers::make(snapshot, &mut eyes, &from, context)?
+    } else {
+        None
+    };
     learned_from.append(&mut remembered);
     let size = eyes.embedder.size();
     let seen: Vec<ImageId> = wanted
@@ -319,6 +342,7 @@ pub(super) fn look_for_drift(
         found,
         seen_as,
         memory: eyes.embedder.into_local_memory(),
+        outliers,
         failed,
     })
 }
@@ -621,7 +645,14 @@ impl DriftSession {
                 drift.push(label);
             }
         }
-        let head = self.space.fit_head(&learned, &drift)?;
+        let mut weights = vec![1.0; drift.len()];
+        let outliers = self.outliers.len() / dim;
+        if drift.contains(&true) {
+            learned.extend_from_slice(&self.outliers);
+            drift.resize(drift.len() + outliers, true);
+            weights.resize(drift.len(), OUTLIERS_COUNT_AS / outliers.max(1) as f64);
+        }
+        let head = self.space.fit_weighted_head(&learned, &drift, &weights)?;
         rows.par_iter()
             .map(|row| {
                 let features = &self.features[row * dim..][..dim];
@@ -713,6 +744,7 @@ pub(super) fn made_session(images: usize) -> Result<DriftSession, WorkflowError>
         rows: ids.iter().enumerate().map(|(row, id)| (*id, row)).collect(),
         space,
         features,
+        outliers: Vec::new(),
         anomaly: vec![0.5; images],
         predictions: Vec::new(),
         run_temperature: None,

@@ -37,7 +37,7 @@ impl Pictures {
         let all = gone.is_empty() && filled.failed.is_empty();
         Ok(all.then(|| Self {
             cache,
-            part: ((size + SIDE / 2) / SIDE).max(1) as usize,
+            part: part_of(size),
         }))
     }
 
@@ -59,6 +59,22 @@ pub(super) struct Shown<'a> {
     side: usize,
     part: usize,
     rows: Vec<&'a [u8]>,
+}
+
+impl<'a> Shown<'a> {
+    /// Pictures of `side * side` pixels that no file holds.
+    pub fn made(side: u32, rows: Vec<&'a [u8]>) -> Self {
+        Self {
+            side: side as usize,
+            part: part_of(side),
+            rows,
+        }
+    }
+}
+
+/// Pixels in one that is compared.
+fn part_of(side: u32) -> usize {
+    ((side + SIDE / 2) / SIDE).max(1) as usize
 }
 
 impl PictureSource for Shown<'_> {

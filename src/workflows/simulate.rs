@@ -385,8 +385,8 @@ struct Directions {
     dies: Vec<u32>,
 }
 
-/// Scores of the images of `judged` that are measured beside the others and that no head reads: they were found to
-/// add nothing to it (docs/BENCHMARKS.md). Three of them are of the logits of a linear discriminant of the regular
+/// Scores of the images of `judged` that are measured beside the others and that no head reads: those tried there made
+/// it no better (docs/BENCHMARKS.md). Three of them are of the logits of a linear discriminant of the regular
 /// classes; one compares with images of the same die, where the dies are known.
 fn measured_only(
     known: &Directions,

@@ -99,6 +99,7 @@ pub(super) fn drift(
         offer: cx.offer,
         network: cx.session.snapshot.drift_network.as_ref(),
         precision: cx.session.snapshot.precision,
+        synthetic_outliers: cx.session.snapshot.synthetic_outliers,
     };
     with(cx, |panel| view.ui(ui, panel, &data));
 }

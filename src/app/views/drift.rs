@@ -57,6 +57,8 @@ pub struct DriftData<'a> {
     pub network: Option<&'a DriftNetwork>,
     /// In what numbers networks compute.
     pub precision: Precision,
+    /// Whether regular images spoiled on purpose stand beside the drift that is labelled.
+    pub synthetic_outliers: bool,
 }
 
 /// The Drift view.
@@ -446,6 +448,8 @@ fn features(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
             ui.separator();
             precision(ui, cx, data);
             ui.separator();
+            outliers(ui, cx, data);
+            ui.separator();
             ui.label("Answers with a class");
             for run in data.runs.all() {
                 let on = data.drift.run.as_deref() == Some(run.dir.as_path());
@@ -461,6 +465,17 @@ fn features(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
         })
         .response;
     response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, "Features"));
+}
+
+/// Whether drift made of regular images stands beside what is labelled.
+fn outliers(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
+    let mut on = data.synthetic_outliers;
+    if ui.checkbox(&mut on, "Synthetic outliers").changed() {
+        cx.send(Command::Choose(DriftChoice::SyntheticOutliers(on)));
+    }
+    let text = "Regular images spoiled by debris, blur, a covered part or a shifted frame, together worth two drift \
+                labels. Help while few are labelled, if drift looks like that. They count in no figure.";
+    parts::explain(ui, cx.palette, text);
 }
 
 /// In what numbers networks compute, and what that means for those in use.

@@ -77,6 +77,7 @@ mod tests {
             run_temperature: None,
             rows: HashMap::new(),
             features: [pool.features.clone(), train.features].concat(),
+            outliers: Vec::new(),
             space,
             pool,
             anomaly: vec![0.5; 30],

@@ -6,6 +6,7 @@ use rand::RngExt;
 use tempfile::TempDir;
 
 use super::*;
+use crate::project::DriftChoice;
 use crate::training::Plan;
 use crate::workflows::{OpenRequest, TrainRequest, find_run, open, train};
 
@@ -273,4 +274,41 @@ fn images_that_went_after_they_were_embedded_are_named_and_left_out() {
     }
     let refused = prepared(&snapshot).err().expect("nothing to compare with");
     assert!(refused.to_string().contains(".png"), "{refused}");
+}
+
+#[test]
+fn spoiled_regular_images_teach_what_nobody_has_labelled() {
+    let (folder, _) = project();
+    let covered = TRAINING + 10;
+    let mut spoiled = picture(true, covered as u32);
+    for at in 0..100 {
+        spoiled.put_pixel(12 + at % 10, 8 + at / 10, Luma([0]));
+    }
+    let file = folder.path().join(format!("{covered:03}.png"));
+    spoiled.save(file).expect("written");
+    let csv = folder.path().join("images.csv");
+    let mut snapshot = open(&OpenRequest::from(csv)).expect("again").snapshot();
+    let without = prepared(&snapshot).expect("a session");
+    assert!(without.outliers.is_empty());
+    snapshot.choose(DriftChoice::SyntheticOutliers(true));
+    let with = prepared(&snapshot).expect("a session");
+    assert_eq!(with.outliers.len(), TRAINING * with.space.dim());
+    let remembered = prepared(&snapshot).expect("a session");
+    assert_eq!(remembered.outliers, with.outliers);
+    // They change the head and nothing else.
+    assert_eq!(with.features, without.features);
+    let labels = labels(9);
+    let probability = |session: &DriftSession| {
+        let image = ImageId::from(covered);
+        session.probability(&labels, image).expect("a head")
+    };
+    assert!(
+        probability(&with) > probability(&without),
+        "{} {}",
+        probability(&with),
+        probability(&without)
+    );
+    let none = with.refit(&[], 1);
+    assert!(none.head_problem.is_some(), "they are no labels");
+    assert!(with.refit(&labels, 1).quality.is_ok());
 }
