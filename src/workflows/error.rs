@@ -83,13 +83,14 @@ pub enum WorkflowError {
     },
     /// Labels that cannot be dealt into parts without splitting a group.
     #[error(
-        "the images labelled {kind} are of too few values of {column} to be held out in turn, and images of one {column} stay together: label some of others"
+        "the images labelled {kind} make too few groups to be held out in turn, for near-duplicates stay together{}: label other images",
+        column.as_ref().map(|column| format!(", and images of one {column}")).unwrap_or_default()
     )]
     TooFewGroups {
         /// `drift` or `regular`.
         kind: &'static str,
-        /// The column.
-        column: String,
+        /// The column that groups images too, if any.
+        column: Option<String>,
     },
     /// A class that is not there.
     #[error("there is no class {name:?}; the classes are {}", known.join(", "))]

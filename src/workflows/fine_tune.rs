@@ -32,7 +32,7 @@ use crate::training::{
 };
 
 use super::{
-    DriftSession, RunSummary, WorkflowError,
+    DriftSession, ImageGroups, RunSummary, WorkflowError,
     cost::missing_pixels,
     drift::{candidates, drift_labels},
     lane,
@@ -265,7 +265,9 @@ pub fn fine_tune_cost(
     let base = base_run(snapshot, request.run.as_deref())?;
     let plan = plan(&base.run, request)?;
     let reference = deal::reference(snapshot, &base.run.plan, &candidates, plan.seed)?;
-    let deal = Deal::new(snapshot, &candidates, &labels, reference, &plan)?;
+    // Near-duplicates are known once the images are embedded; they change sizes little.
+    let alike = ImageGroups::default();
+    let deal = Deal::new(snapshot, &candidates, &labels, reference, &plan, &alike)?;
     let machine = machine();
     let mut book = PaceBook::default();
     book.add(Source::Run, paces(snapshot, &machine));
@@ -327,7 +329,8 @@ pub fn fine_tune(
         ids.iter().filter(there).copied().collect()
     };
     let (images, reference) = (readable(&session.images), readable(&reference));
-    let deal = Deal::new(snapshot, &images, &labels, reference, &plan)?;
+    let alike = &session.groups;
+    let deal = Deal::new(snapshot, &images, &labels, reference, &plan, alike)?;
     context.report(0, 0, "waiting for its turn");
     let _turn = lane::take(context)?;
     let created = jiff::Zoned::now();

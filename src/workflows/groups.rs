@@ -53,9 +53,15 @@ impl ImageGroups {
         &self.groups
     }
 
+    /// The group of an image, a position in [`all`](Self::all); none for one that is like no other.
+    #[must_use]
+    pub fn group(&self, image: ImageId) -> Option<usize> {
+        self.group_of.get(&image).copied()
+    }
+
     /// The near-duplicates of an image, itself left out.
     pub fn others(&self, image: ImageId) -> impl Iterator<Item = ImageId> + '_ {
-        let group = self.group_of.get(&image).map(|at| &self.groups[*at]);
+        let group = self.group(image).map(|at| &self.groups[at]);
         let members = group.into_iter().flatten().copied();
         members.filter(move |other| *other != image)
     }
@@ -63,7 +69,7 @@ impl ImageGroups {
     /// Whether two images are near-duplicates, or the same.
     #[must_use]
     pub fn together(&self, a: ImageId, b: ImageId) -> bool {
-        a == b || (self.group_of.contains_key(&a) && self.group_of.get(&a) == self.group_of.get(&b))
+        a == b || (self.group(a).is_some() && self.group(a) == self.group(b))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which image a network learns from, keeps its best epoch by, and is measured on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
@@ -9,7 +9,7 @@ use crate::domain::{ClassId, ImageId};
 use crate::project::Snapshot;
 use crate::training::{Example, Plan};
 
-use super::super::{WorkflowError, train::Parts};
+use super::super::{ImageGroups, WorkflowError, train::Parts};
 
 /// Labels of each kind that fine-tuning takes: two to be measured on in every fold, so that one at least is learned
 /// from and one chosen by.
@@ -59,7 +59,7 @@ pub(super) fn check_counts(
     labels: &[(ImageId, bool)],
     candidates: &[ImageId],
 ) -> Result<(), WorkflowError> {
-    let candidates: std::collections::HashSet<&ImageId> = candidates.iter().collect();
+    let candidates: HashSet<&ImageId> = candidates.iter().collect();
     let count = |kind: bool| {
         let of_kind =
             |(image, drift): &&(ImageId, bool)| *drift == kind && candidates.contains(image);
@@ -119,7 +119,8 @@ pub(super) fn reference(
 
 impl Deal {
     /// Deals the labelled ones of `candidates` by the seed of `plan`; images with one value in its column stay
-    /// together, in every respect.
+    /// together, in every respect, as do near-duplicates by `alike`. A network does not learn from a `reference`
+    /// image whose near-duplicate it is measured on, or its epoch chosen by.
     ///
     /// # Errors
     /// [`WorkflowError::TooFewToFineTune`], [`WorkflowError::TooFewGroups`].
@@ -129,14 +130,15 @@ impl Deal {
         labels: &[(ImageId, bool)],
         reference: Vec<ImageId>,
         plan: &Plan,
+        alike: &ImageGroups,
     ) -> Result<Self, WorkflowError> {
         check_counts(labels, candidates)?;
         let labels: HashMap<ImageId, bool> = labels.iter().copied().collect();
         let column = plan.group_by.as_deref();
-        let groups = groups(snapshot, candidates, &labels, column);
+        let groups = groups(snapshot, candidates, &labels, column, alike);
         let too_few = |kind| WorkflowError::TooFewGroups {
             kind,
-            column: column.unwrap_or("file").to_owned(),
+            column: column.map(str::to_owned),
         };
         let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
         let regular = |image: &ImageId| Example {
@@ -171,7 +173,13 @@ impl Deal {
                 }
             }
             let mut train = examples(&rest);
-            train.extend(reference.iter().map(regular));
+            let judges = (validation.iter()).chain(parts[held_out].iter().flat_map(|g| &g.images));
+            let judged: HashSet<usize> = judges.filter_map(|e| alike.group(e.image)).collect();
+            let vouches = |image: &&ImageId| {
+                let group = alike.group(**image);
+                group.is_none_or(|group| !judged.contains(&group))
+            };
+            train.extend(reference.iter().filter(vouches).map(regular));
             train.sort_by_key(|e| e.image);
             folds.push(Fold {
                 train,
@@ -230,14 +238,18 @@ impl Deal {
     }
 }
 
+/// The labelled candidates, those with one value in the column together, and those that are near-duplicates.
 fn groups(
     snapshot: &Snapshot,
     candidates: &[ImageId],
     labels: &HashMap<ImageId, bool>,
     column: Option<&str>,
+    alike: &ImageGroups,
 ) -> Vec<Group> {
     let column = column.and_then(|name| snapshot.manifest.column(name));
     let mut of_value: HashMap<&str, usize> = HashMap::new();
+    let mut of_duplicates: HashMap<usize, usize> = HashMap::new();
+    // A group that was joined to another is left empty.
     let mut groups: Vec<Group> = Vec::new();
     for image in candidates {
         let Some(drift) = labels.get(image).copied() else {
@@ -245,24 +257,32 @@ fn groups(
         };
         let values = &snapshot.manifest.get(*image).values;
         let value = column.and_then(|column| values.get(column));
+        let value = value.filter(|value| !value.is_empty());
+        let duplicates = alike.group(*image);
         let new = groups.len();
-        let at = match value.filter(|value| !value.is_empty()) {
-            Some(value) => *of_value.entry(value).or_insert(new),
-            None => new,
-        };
-        if at == new {
-            groups.push(Group {
-                images: Vec::new(),
-                drift: 0,
-            });
-        }
+        let by_value = value.map_or(new, |value| *of_value.entry(value).or_insert(new));
+        let by_look = duplicates.map_or(new, |group| *of_duplicates.entry(group).or_insert(new));
+        let (at, other) = (by_value.min(by_look), by_value.max(by_look));
         let class = if drift { DRIFT_CLASS } else { REGULAR_CLASS };
-        groups[at].images.push(Example {
-            image: *image,
-            class,
+        groups.push(Group {
+            images: vec![Example {
+                image: *image,
+                class,
+            }],
+            drift: usize::from(drift),
         });
-        groups[at].drift += usize::from(drift);
+        for joined in [new, other].into_iter().filter(|joined| *joined != at) {
+            let images = std::mem::take(&mut groups[joined].images);
+            groups[at].images.extend(images);
+            groups[at].drift += std::mem::take(&mut groups[joined].drift);
+            for group in of_value.values_mut().chain(of_duplicates.values_mut()) {
+                if *group == joined {
+                    *group = at;
+                }
+            }
+        }
     }
+    groups.retain(|group| !group.images.is_empty());
     groups
 }
 

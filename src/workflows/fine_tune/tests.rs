@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use super::unfinished::fold_dir;
 use super::*;
 use crate::domain::Label;
+use crate::drift::{DuplicateGroups, EmbeddingView};
 use crate::evaluation::Better;
 use crate::training::Example;
 use crate::workflows::{
@@ -220,14 +221,22 @@ fn nobody_learns_from_what_is_not_labelled_or_is_measured_on() {
     let base = find_run(&taught, None).expect("the run");
     let parts = crate::workflows::train::Parts::of(&taught, &base.plan).expect("a split");
     let learned = ids(&parts.train);
+    let different = ImageGroups::default();
     for group_by in [None, Some("lot".to_owned())] {
         let plan = Plan {
             group_by: group_by.clone(),
             ..Plan::default()
         };
         let reference = deal::reference(&taught, &base.plan, &incoming, 1).expect("a split");
-        let deal =
-            Deal::new(&taught, &incoming, &labels, reference.clone(), &plan).expect("enough");
+        let deal = Deal::new(
+            &taught,
+            &incoming,
+            &labels,
+            reference.clone(),
+            &plan,
+            &different,
+        )
+        .expect("enough");
         let known: HashSet<ImageId> = labels.iter().map(|(image, _)| *image).collect();
         assert_eq!(deal.unlabelled.len(), 20);
         // What the run has learned from is known by heart.
@@ -266,8 +275,67 @@ fn nobody_learns_from_what_is_not_labelled_or_is_measured_on() {
             }
         }
         assert_eq!(measured, known);
-        let again = Deal::new(&taught, &incoming, &labels, reference, &plan).expect("enough");
+        let again =
+            Deal::new(&taught, &incoming, &labels, reference, &plan, &different).expect("enough");
         assert_eq!(again, deal);
+    }
+}
+
+#[test]
+fn near_duplicates_share_a_part_and_none_vouches_for_another() {
+    let (_folder, snapshot) = project();
+    let taught = labelled(&snapshot, 40);
+    let incoming = candidates(&taught);
+    let labels = drift_labels(&taught);
+    let base = find_run(&taught, None).expect("the run");
+    let reference = deal::reference(&taught, &base.plan, &incoming, 1).expect("a split");
+    // Every image looks like the one 20 further on; the first two look like a reference image each.
+    let group = |at: usize| match at.checked_sub(INCOMING) {
+        None => at % 20,
+        Some(other) if other < 2 => other,
+        Some(other) => 20 + other,
+    };
+    let dim = 20 + reference.len();
+    let row = |at: usize| (0..dim).map(move |i| f32::from(u8::from(i == group(at))));
+    let rows: Vec<f32> = (0..INCOMING + reference.len()).flat_map(row).collect();
+    let found = EmbeddingView::new(&rows, dim).and_then(DuplicateGroups::find);
+    let alike = ImageGroups::with_others(&incoming, &reference, &found.expect("groups"));
+    assert_eq!(alike.all().len(), 20);
+    for group_by in [None, Some("lot".to_owned())] {
+        let plan = Plan {
+            group_by: group_by.clone(),
+            ..Plan::default()
+        };
+        let deal = Deal::new(
+            &taught,
+            &incoming,
+            &labels,
+            reference.clone(),
+            &plan,
+            &alike,
+        );
+        let deal = match (deal, &group_by) {
+            // Lots of three and pairs make one chain of all.
+            (Err(WorkflowError::TooFewGroups { column, .. }), Some(_)) => {
+                assert_eq!(column, group_by);
+                continue;
+            }
+            (deal, _) => deal.expect("enough"),
+        };
+        let mut left_out = 0;
+        for fold in &deal.folds {
+            let [train, validation, held_out] =
+                [&fold.train, &fold.validation, &fold.held_out].map(|part| ids(part));
+            let of = |part: &HashSet<ImageId>| -> HashSet<usize> {
+                part.iter().filter_map(|i| alike.group(*i)).collect()
+            };
+            assert!(of(&train).is_disjoint(&of(&held_out)));
+            assert!(of(&train).is_disjoint(&of(&validation)));
+            assert!(of(&validation).is_disjoint(&of(&held_out)));
+            left_out += reference.iter().filter(|i| !train.contains(*i)).count();
+        }
+        // Each of the two stands aside where its like is held out, and where it chooses.
+        assert!((2..=6).contains(&left_out), "{left_out}");
     }
 }
 
