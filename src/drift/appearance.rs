@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::space::kept_as;
 use super::{Calibration, DriftError, PictureSource, PixelSpade, PixelSpadeScore};
 
 /// Similar pictures that one is compared with. Settled on the made set that docs/BENCHMARKS.md tells of.
@@ -20,6 +21,8 @@ pub(super) const SCORES: [&str; 3] = [MEAN, AREA, SPOT];
 /// ones: brightness, sharpness and what else the source measures.
 pub(super) struct Appearance {
     spade: Option<PixelSpade>,
+    /// Of the regular pictures, every so many-th is remembered.
+    every: usize,
     scores: Vec<(&'static str, Calibration)>,
     /// One for each plain number; none for those that are the same for all regular pictures.
     numbers: Vec<Option<Calibration>>,
@@ -54,11 +57,11 @@ impl Appearance {
         };
         let mut fitted = Self {
             spade,
+            every,
             scores: Vec::new(),
             numbers: Vec::new(),
         };
-        let own = |row: usize| row.is_multiple_of(every).then_some(row / every);
-        let mut found = fitted.scores_of(pictures, images, own)?;
+        let mut found = fitted.scores_of(pictures, images, Some)?;
         for (name, values) in &found {
             let calibration = Calibration::unless_constant(values.clone())?;
             fitted
@@ -79,9 +82,15 @@ impl Appearance {
         Ok((fitted, seen))
     }
 
-    /// What is to be said of images that it was not fitted on.
-    pub fn look(&self, pictures: &dyn PictureSource, images: usize) -> Result<Seen, DriftError> {
-        let mut scores = self.scores_of(pictures, images, |_| None)?;
+    /// What is to be said of other images; `own` gives the row among the regular pictures of one that is
+    /// one of those.
+    pub fn look(
+        &self,
+        pictures: &dyn PictureSource,
+        images: usize,
+        own: impl Fn(usize) -> Option<usize> + Sync,
+    ) -> Result<Seen, DriftError> {
+        let mut scores = self.scores_of(pictures, images, own)?;
         scores.retain(|(name, _)| self.calibration(name).is_some());
         Ok(Seen {
             scores,
@@ -116,7 +125,10 @@ impl Appearance {
         };
         let scores: Vec<PixelSpadeScore> = (0..images)
             .into_par_iter()
-            .map(|row| spade.score(&pictures.picture(row), own(row)))
+            .map(|row| {
+                let own = own(row).and_then(|row| kept_as(row, self.every));
+                spade.score(&pictures.picture(row), own)
+            })
             .collect::<Result<_, _>>()?;
         let of = |value: fn(&PixelSpadeScore) -> f64| {
             scores.iter().map(|s| value(s).ln_1p()).collect::<Vec<_>>()
@@ -202,13 +214,13 @@ mod tests {
             spot[y * 20 + 8..y * 20 + 12].fill(0);
         }
         let pool = Made(vec![regular(52), bright, spot]);
-        let found = fitted.look(&pool, 3).expect("looked");
+        let found = fitted.look(&pool, 3, |_| None).expect("looked");
         assert_eq!(found.features[1], (LIMIT * WEIGHT) as f32);
         assert!(found.features[0].abs() < 1.5, "{}", found.features[0]);
         let (_, spots) = &found.scores[2];
         assert!(spots[2] > spots[0] + 1.0, "{spots:?}");
         let alone = fitted
-            .look(&Made(vec![pool.0[2].clone()]), 1)
+            .look(&Made(vec![pool.0[2].clone()]), 1, |_| None)
             .expect("looked");
         assert_eq!(alone.scores[2].1[0], spots[2]);
     }

@@ -80,7 +80,7 @@ pub use pool_contrast::PoolContrast;
 pub use pool_density::PoolDensity;
 pub use projection::Projection;
 pub use scorer::Scorer;
-pub use space::{DriftSpace, Fitted, Images, LocalSource, NamedScores, SpaceRows};
+pub use space::{DriftSpace, Fitted, Images, LocalSource, NamedScores, Pool, SpaceRows};
 pub use spade::{Spade, SpadeScore};
 pub use standardizer::Standardizer;
 pub use vim::Vim;

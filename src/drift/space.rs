@@ -15,6 +15,8 @@ use crate::domain::ClassId;
 const CROWD: usize = 10;
 /// Folds that regular training images are scored in.
 const FOLDS: usize = 5;
+/// Parts that regular images are in while local features are compared with those of the other parts.
+const BANKS: usize = 3;
 /// Principal components of the oddest spot's descriptor.
 const SPOT_COMPONENTS: usize = 16;
 /// Principal components of mean and spread of the local features.
@@ -34,8 +36,10 @@ const SEED: u64 = 42;
 pub struct NamedScores {
     /// As in scikit-learn or the paper.
     pub name: &'static str,
-    /// One per image; higher is more like drift.
+    /// One per image, in robust standard deviations above the median regular image; higher is more like drift.
     pub values: Vec<f64>,
+    /// The share of regular images that score lower, one per image, in `(0, 1)`.
+    pub places: Vec<f64>,
 }
 
 /// Local features of the images of one set, fetched one image at a time: all of them together would not fit
@@ -57,6 +61,22 @@ pub struct Images<'a> {
     pub local: Option<&'a dyn LocalSource>,
     /// The pictures, where they are at hand.
     pub pictures: Option<&'a dyn PictureSource>,
+}
+
+/// Incoming images that a space is fitted beside.
+#[derive(Clone, Copy)]
+pub struct Pool<'a> {
+    /// Them.
+    pub images: Images<'a>,
+    /// One for each: its row among the regular images where it is one of those as well, as in a data set without
+    /// incoming images. It is not to look regular for being like itself. Empty where none is.
+    pub own: &'a [Option<usize>],
+}
+
+impl<'a> From<Images<'a>> for Pool<'a> {
+    fn from(images: Images<'a>) -> Self {
+        Self { images, own: &[] }
+    }
 }
 
 /// Fitted once on regular training images and on the pool of incoming ones; then it turns any image into
@@ -109,6 +129,8 @@ impl Directions {
 /// The part that compares each place with the same place of similar images.
 struct Places {
     spade: Spade,
+    /// Of the regular images, every so many-th is remembered.
+    every: usize,
     mean: Calibration,
     spot: Calibration,
 }
@@ -160,6 +182,18 @@ impl SpaceRows {
     }
 }
 
+impl SpaceRows {
+    /// Puts row `from` of `other`, which has the same scores, in the place of row `row`.
+    fn replace(&mut self, row: usize, other: &Self, from: usize) {
+        let dim = self.features.len() / self.images;
+        self.features[row * dim..][..dim].copy_from_slice(&other.features[from * dim..][..dim]);
+        for (scores, others) in self.scores.iter_mut().zip(&other.scores) {
+            scores.values[row] = others.values[from];
+            scores.places[row] = others.places[from];
+        }
+    }
+}
+
 /// A space with the rows of the images that it was fitted on.
 pub struct Fitted {
     /// For images to come.
@@ -177,16 +211,27 @@ impl DriftSpace {
     /// Fits on the regular images `train`, and on the incoming ones in `pool`, if there are any. The first
     /// `classes.len()` images of `train` are learned from, with the class of each; all of them, as far as memory
     /// goes, are remembered to compare places with: that costs little for each image, and what is regular but
-    /// rare then has its like.
+    /// rare then has its like. Images of the pool that are learned from have the rows they have in `train`, scored by
+    /// fits that have not seen them; where there are such, nothing tells incoming images from regular ones, and
+    /// their density is left out.
     ///
     /// # Errors
     /// [`DriftError`]: too few images, embeddings that do not vary, or are no numbers.
     pub fn fit(
         train: Images<'_>,
         classes: &[ClassId],
-        pool: Option<Images<'_>>,
+        pool: Option<Pool<'_>>,
     ) -> Result<Fitted, DriftError> {
         let known = train.embeddings.len();
+        if let Some(pool) = &pool
+            && !pool.own.is_empty()
+            && pool.own.len() != pool.images.embeddings.len()
+        {
+            return Err(DriftError::LengthMismatch {
+                rows: pool.images.embeddings.len(),
+                labels: pool.own.len(),
+            });
+        }
         if classes.len() > known {
             return Err(DriftError::LengthMismatch {
                 rows: known,
@@ -200,7 +245,7 @@ impl DriftSpace {
         let rows = EmbeddingView::new(&projected, dim)?;
         let folds = Folds::of_images(rows.len(), FOLDS, SEED)?;
         let pool_rows = match &pool {
-            Some(pool) => projection.project_all(pool.embeddings)?,
+            Some(pool) => projection.project_all(pool.images.embeddings)?,
             None => Vec::new(),
         };
 
@@ -219,7 +264,8 @@ impl DriftSpace {
         keep(RELATIVE, far);
         let (nearest, far) = calibrated(rows, &folds, |_, some| NearestNeighbours::fit(some, 1))?;
         keep(NEAREST, far);
-        let density = if pool_rows.is_empty() {
+        let in_both = |pool: &Pool<'_>| pool.own.iter().any(Option::is_some);
+        let density = if pool_rows.is_empty() || pool.as_ref().is_some_and(in_both) {
             None
         } else {
             let incoming = EmbeddingView::new(&pool_rows, dim)?;
@@ -291,7 +337,13 @@ impl DriftSpace {
                     .density
                     .as_ref()
                     .map(|(density, _)| density.pool_scores());
-                Some(space.assemble(&pool_rows, &pool, own)?)
+                let mut rows = space.assemble(&pool_rows, &pool, own)?;
+                for (row, own) in pool.own.iter().enumerate() {
+                    if let Some(own) = own.filter(|own| *own < classes.len()) {
+                        rows.replace(row, &train, own);
+                    }
+                }
+                Some(rows)
             }
             None => None,
         };
@@ -304,7 +356,12 @@ impl DriftSpace {
         let spots = self.spots.as_ref().map_or(0, |s| s.directions.components());
         let style = self.style.as_ref().map_or(0, Directions::components);
         let seen = self.appearance.as_ref();
-        let seen = seen.map_or(0, |part| part.width() + part.score_count());
+        let seen = seen.map_or(0, Appearance::width);
+        self.projection.components() + spots + style + seen + self.scores()
+    }
+
+    /// How many scores there are, with which every row ends.
+    fn scores(&self) -> usize {
         let scores = [
             MAHALANOBIS,
             RELATIVE,
@@ -317,7 +374,8 @@ impl DriftSpace {
         let kept = scores
             .iter()
             .filter(|name| self.calibration(name).is_some());
-        self.projection.components() + spots + style + seen + kept.count()
+        let seen = self.appearance.as_ref().map_or(0, Appearance::score_count);
+        kept.count() + seen
     }
 
     /// The principal components of the embedding, of which every row of [`SpaceRows::features`] begins with
@@ -333,16 +391,18 @@ impl DriftSpace {
     /// [`DriftError::DimensionMismatch`], [`DriftError::NonFinite`], [`DriftError::NoEmbeddings`].
     pub fn transform(&self, images: Images<'_>) -> Result<SpaceRows, DriftError> {
         let projected = self.projection.project_all(images.embeddings)?;
-        self.assemble(&projected, &images, None)
+        self.assemble(&projected, &images.into(), None)
     }
 
     /// Scores `projected` rows; `density` replaces that score where the rows are the pool itself.
     fn assemble(
         &self,
         projected: &[f32],
-        images: &Images<'_>,
+        pool: &Pool<'_>,
         density: Option<Vec<f64>>,
     ) -> Result<SpaceRows, DriftError> {
+        let images = &pool.images;
+        let own = |row: usize| pool.own.get(row).copied().flatten();
         let local = images.local;
         let rows = EmbeddingView::new(projected, self.projection.components())?;
         let mut scores = Vec::new();
@@ -369,11 +429,11 @@ impl DriftSpace {
             (Some(_), None) => return Err(DriftError::NoEmbeddings),
         };
         if let (Some(places), Some(local)) = (&self.places, local) {
-            let found = scores_of(&places.spade, local, rows.len(), |_| None)?;
+            let found = scores_of(&places.spade, local, rows.len(), |row| places.of(own(row)?))?;
             scores.extend(named(&found));
         }
         let seen = match (&self.appearance, images.pictures) {
-            (Some(part), Some(pictures)) => Some(part.look(pictures, rows.len())?),
+            (Some(part), Some(pictures)) => Some(part.look(pictures, rows.len(), own)?),
             (None, _) => None,
             (Some(_), None) => return Err(DriftError::NoEmbeddings),
         };
@@ -400,8 +460,11 @@ impl DriftSpace {
             .into_iter()
             .filter_map(|(name, values)| {
                 let calibration = self.calibration(name)?;
-                let values = values.iter().map(|s| calibration.robust_z(*s)).collect();
-                Some(NamedScores { name, values })
+                Some(NamedScores {
+                    name,
+                    places: values.iter().map(|s| calibration.quantile(*s)).collect(),
+                    values: values.iter().map(|s| calibration.robust_z(*s)).collect(),
+                })
             })
             .collect();
         let wide = self.projection.components();
@@ -467,13 +530,48 @@ impl DriftSpace {
         drift: &[bool],
         weights: &[f64],
     ) -> Result<LogisticRegression, DriftError> {
-        let rows: Vec<f64> = rows.iter().map(|v| f64::from(*v)).collect();
+        Self::fit_columns(rows.iter(), self.dim(), drift, weights)
+    }
+
+    /// A second opinion for rows of this space: a head that reads nothing but their [scores](Self::score_part).
+    /// None where there are no scores.
+    ///
+    /// # Errors
+    /// As [`fit_weighted_head`](Self::fit_weighted_head).
+    pub fn fit_score_head(
+        &self,
+        rows: &[f32],
+        drift: &[bool],
+        weights: &[f64],
+    ) -> Result<Option<LogisticRegression>, DriftError> {
+        if self.scores() == 0 {
+            return Ok(None);
+        }
+        let scores = rows
+            .chunks_exact(self.dim())
+            .flat_map(|row| self.score_part(row));
+        Self::fit_columns(scores, self.scores(), drift, weights).map(Some)
+    }
+
+    /// The numbers of a row that are scores.
+    #[must_use]
+    pub fn score_part<'r>(&self, row: &'r [f32]) -> &'r [f32] {
+        &row[row.len() - self.scores()..]
+    }
+
+    fn fit_columns<'r>(
+        rows: impl Iterator<Item = &'r f32>,
+        dim: usize,
+        drift: &[bool],
+        weights: &[f64],
+    ) -> Result<LogisticRegression, DriftError> {
+        let rows: Vec<f64> = rows.map(|v| f64::from(*v)).collect();
         let options = LogisticOptions {
             // Settled on held-out classes of the NEU surface photographs (docs/BENCHMARKS.md).
             c: 0.05,
             balanced: true,
         };
-        LogisticRegression::fit_weighted(&rows, self.dim(), drift, weights, &options)
+        LogisticRegression::fit_weighted(&rows, dim, drift, weights, &options)
     }
 }
 
@@ -512,7 +610,7 @@ impl Places {
             Err(DriftError::NotSquare { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let own = |row: usize| row.is_multiple_of(every).then_some(row / every);
+        let own = |row: usize| kept_as(row, every);
         let scores = scores_of(&spade, local, images, own)?;
         let calibration = |of: fn(&SpadeScore) -> f64| {
             Calibration::unless_constant(scores.iter().map(of).collect())
@@ -520,8 +618,24 @@ impl Places {
         let (Some(mean), Some(spot)) = (calibration(|s| s.mean)?, calibration(|s| s.spot)?) else {
             return Ok(None);
         };
-        Ok(Some((Self { spade, mean, spot }, scores)))
+        let fitted = Self {
+            spade,
+            every,
+            mean,
+            spot,
+        };
+        Ok(Some((fitted, scores)))
     }
+
+    /// As which reference the regular image in `row` is remembered, if it is.
+    fn of(&self, row: usize) -> Option<usize> {
+        kept_as(row, self.every)
+    }
+}
+
+/// The place of the regular image in `row` among those remembered, of which every `every`-th is.
+pub(super) fn kept_as(row: usize, every: usize) -> Option<usize> {
+    row.is_multiple_of(every).then_some(row / every)
 }
 
 fn scores_of(
@@ -538,13 +652,14 @@ fn scores_of(
 }
 
 impl Spots {
-    /// Chooses the bank from two thirds of the images and calibrates on the rest. Also returns score and
-    /// descriptor of every image.
+    /// Chooses a bank from each two thirds of the images and scores the others by it: no image is compared with its
+    /// own places. The first bank is kept; it is as large as the others, so that what is judged later is judged
+    /// as those were. Also returns score and descriptor of every image.
     fn fit(
         local: &dyn LocalSource,
         images: usize,
     ) -> Result<(Self, Vec<f64>, Vec<f32>), DriftError> {
-        let folds = Folds::of_images(images, 3, SEED)?;
+        let folds = Folds::of_images(images, BANKS, SEED)?;
         let options = PatchCoreOptions {
             // They come projected.
             dims: None,
@@ -552,14 +667,27 @@ impl Spots {
             candidates: 10_000,
             ..PatchCoreOptions::default()
         };
-        let mut builder = PatchCoreBuilder::new(local.shape(), options)?;
-        for row in folds.fitted(0) {
-            builder.add(&local.image(row))?;
+        let mut first = None;
+        let mut scores = vec![0.0; images];
+        let mut descriptors = Vec::new();
+        for third in 0..BANKS {
+            let mut builder = PatchCoreBuilder::new(local.shape(), options.clone())?;
+            for row in folds.fitted(third) {
+                builder.add(&local.image(row))?;
+            }
+            let core = builder.finish()?;
+            let held_out = folds.held_out(third);
+            let (found, spots) = reports(&core, local, &held_out)?;
+            let dim = core.patch_dim();
+            descriptors.resize(images * dim, 0.0);
+            for ((row, score), spot) in held_out.iter().zip(found).zip(spots.chunks_exact(dim)) {
+                scores[*row] = score;
+                descriptors[row * dim..][..dim].copy_from_slice(spot);
+            }
+            first.get_or_insert(core);
         }
-        let core = builder.finish()?;
-        let (scores, descriptors) = reports(&core, local, images)?;
-        let held_out = folds.held_out(0).iter().map(|row| scores[*row]).collect();
-        let calibration = Calibration::new(held_out)?;
+        let core = first.expect("there are banks");
+        let calibration = Calibration::new(scores.clone())?;
         let rows = EmbeddingView::new(&descriptors, core.patch_dim())?;
         let directions = Directions::fit(rows, SPOT_COMPONENTS)?;
         let spots = Self {
@@ -575,20 +703,20 @@ impl Spots {
         local: &dyn LocalSource,
         images: usize,
     ) -> Result<(Vec<f64>, Vec<f32>), DriftError> {
-        reports(&self.core, local, images)
+        reports(&self.core, local, &Vec::from_iter(0..images))
     }
 }
 
 fn reports(
     core: &PatchCore,
     local: &dyn LocalSource,
-    images: usize,
+    rows: &[usize],
 ) -> Result<(Vec<f64>, Vec<f32>), DriftError> {
     use rayon::prelude::*;
-    let reports: Vec<(f64, Vec<f32>)> = (0..images)
-        .into_par_iter()
+    let reports: Vec<(f64, Vec<f32>)> = rows
+        .par_iter()
         .map(|row| {
-            let report = core.inspect(&local.image(row))?;
+            let report = core.inspect(&local.image(*row))?;
             Ok((report.score, report.descriptor))
         })
         .collect::<Result<_, DriftError>>()?;
@@ -653,3 +781,6 @@ fn spread(values: &[f32], dim: usize) -> f32 {
     let spread = (squares / values.len() as f32).sqrt();
     if spread > 0.0 { spread } else { 1.0 }
 }
+
+#[cfg(test)]
+mod tests;

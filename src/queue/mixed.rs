@@ -17,6 +17,15 @@ const SURE: f64 = 0.9;
 const SURE_FROM: usize = 10;
 const SURE_SHARE: f64 = 1.8;
 
+/// A score of how far out each image lies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outlying<'a> {
+    /// On any scale; higher is further out. Images are ordered by it.
+    pub values: &'a [f64],
+    /// The share of regular images that lie less far out, in `[0, 1]`: what the user is told.
+    pub places: &'a [f64],
+}
+
 /// What is known of the images, one entry of each slice per image. A value that is no number keeps its image
 /// out of the part of the queue that needs it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,8 +36,8 @@ pub struct Known<'a> {
     pub repeated: &'a [usize],
     /// Near-duplicates: images of equal entries are one group. Empty where all images are different.
     pub groups: &'a [usize],
-    /// One slice for each score of how far out an image lies: its place among regular images, in `[0, 1]`.
-    pub anomalies: &'a [&'a [f64]],
+    /// One for each score of how far out an image lies.
+    pub anomalies: &'a [Outlying<'a>],
     /// One slice for each score of how new an image is wherever it lies, on any scale, higher is newer.
     /// Without one, drift that looks *more* regular than the regular images is found by chance only.
     pub novelties: &'a [&'a [f64]],
@@ -330,7 +339,8 @@ impl Known<'_> {
         };
         let similarity = self.similarity.filter(|s| s.len() != images);
         let groups = Some(self.groups).filter(|g| !g.is_empty() && g.len() != images);
-        let odd = lengths("an anomaly score", self.anomalies)
+        let outlying = self.anomalies.iter().flat_map(|s| [s.values, s.places]);
+        let odd = lengths("an anomaly score", &outlying.collect::<Vec<_>>())
             .or_else(|| lengths("a novelty score", self.novelties))
             .or_else(|| lengths("the drift probability", self.heads))
             .or(similarity.map(|s| ("the similarity to drift", s.len())))
@@ -372,9 +382,9 @@ impl Known<'_> {
         };
         for scores in self.anomalies {
             let share = anomalous / self.anomalies.len() as f64;
-            let top = top(&|image| scores[image]);
+            let top = top(&|image| scores.values[image]);
             let reason = |image: usize| Reason::Anomalous {
-                place: scores[image],
+                place: scores.places[image],
             };
             add(share, with_reason(top, reason));
         }
@@ -480,6 +490,13 @@ mod tests {
         similarity: None,
     };
 
+    fn outlying(places: &[f64]) -> Outlying<'_> {
+        Outlying {
+            values: places,
+            places,
+        }
+    }
+
     fn ramp(n: usize, step: usize) -> Vec<f64> {
         (0..n).map(|i| (i * step % n) as f64 / n as f64).collect()
     }
@@ -493,7 +510,7 @@ mod tests {
         let (labels, far, new) = (vec![None; 400], ramp(400, 7), ramp(400, 11));
         let known = Known {
             labels: &labels,
-            anomalies: &[&far],
+            anomalies: &[outlying(&far)],
             novelties: &[&new, &far],
             diverse: &[300, 2, 100, 7],
             ..NOTHING
@@ -522,7 +539,7 @@ mod tests {
         let new: Vec<f64> = far.iter().map(|v| -(v - 0.09).abs()).collect();
         let known = Known {
             labels: &labels,
-            anomalies: &[&far],
+            anomalies: &[outlying(&far)],
             novelties: &[&new],
             ..NOTHING
         };
@@ -541,7 +558,7 @@ mod tests {
             labels: &labels,
             repeated: &[],
             groups: &[],
-            anomalies: &[&far],
+            anomalies: &[outlying(&far)],
             novelties: &[&far],
             heads: &[&p, &other],
             diverse: &[1],
@@ -580,7 +597,7 @@ mod tests {
             let known = Known {
                 labels: &labels,
                 repeated: &repeated,
-                anomalies: &[&far],
+                anomalies: &[outlying(&far)],
                 novelties: &[&new],
                 diverse: &[1, 2, 3, 4, 5, 6, 7],
                 ..NOTHING
@@ -726,7 +743,7 @@ mod tests {
             let known = Known {
                 labels: &labels,
                 groups: if alike > 1 { &groups } else { &[] },
-                anomalies: &[&scores],
+                anomalies: &[outlying(&scores)],
                 novelties: &[&scores],
                 heads,
                 ..NOTHING

@@ -7,5 +7,5 @@ mod strategy;
 
 pub use control::{ControlSample, control_order, control_sample};
 pub use frozen::{Queue, QueueItem};
-pub use mixed::{Known, QueueError, Reason, mixed};
+pub use mixed::{Known, Outlying, QueueError, Reason, mixed};
 pub use strategy::{Candidate, Strategy, build};

@@ -23,14 +23,14 @@ use serde::Serialize;
 use crate::domain::{ClassId, ImageId, Prediction, Split};
 use crate::drift::{
     Calibration, DriftError, DriftSpace, DuplicateGroups, EmbeddingView, Fitted, Images,
-    LocalShape, LocalSource, NamedScores, PictureSource, SpaceRows, k_center,
+    LocalShape, LocalSource, NamedScores, PictureSource, Pool, SpaceRows, k_center,
     similarity_to_nearest,
 };
 use crate::evaluation::{CvPlan, CvReport, cross_validate_grouped};
 use crate::inference::LocalMemory;
 use crate::jobs::JobContext;
 use crate::project::Snapshot;
-use crate::queue::{Known, Reason, mixed};
+use crate::queue::{Known, Outlying, Reason, mixed};
 use crate::storage::Digest;
 
 use super::export::refuse_own_files;
@@ -202,8 +202,18 @@ pub fn prepare_drift(
         memory.as_ref(),
         pictures.as_ref(),
     );
+    let known: HashMap<ImageId, usize> = regular_ids
+        .iter()
+        .enumerate()
+        .map(|(row, id)| (*id, row))
+        .collect();
+    let own: Vec<Option<usize>> = candidates.iter().map(|id| known.get(id).copied()).collect();
+    let beside = Pool {
+        images: pool_part.images()?,
+        own: &own,
+    };
     let Fitted { space, train, pool } =
-        DriftSpace::fit(regular_part.images()?, &classes, Some(pool_part.images()?))?;
+        DriftSpace::fit(regular_part.images()?, &classes, Some(beside))?;
     let pool = pool.expect("a pool was given");
     let outliers = match &outliers {
         Some(outliers) => {
@@ -540,12 +550,12 @@ impl DriftSession {
         seed: u64,
     ) -> Result<Vec<(ImageId, Reason)>, WorkflowError> {
         let labelled = self.labelled(labels);
-        let head = if labelled.contains(&Some(true)) {
-            let every: Vec<usize> = (0..self.images.len()).collect();
-            Some(self.judge(&labelled, &every, &[])?)
+        let heads = if labelled.contains(&Some(true)) {
+            self.opinions(&labelled)?
         } else {
-            None
+            Vec::new()
         };
+        let heads: Vec<&[f64]> = heads.iter().map(Vec::as_slice).collect();
         let repeated: Vec<usize> = repeated
             .iter()
             .filter_map(|id| self.rows.get(id).copied())
@@ -556,7 +566,7 @@ impl DriftSession {
             labels: &labelled,
             repeated: &repeated,
             groups: self.candidate_groups(),
-            head: head.as_deref(),
+            heads: &heads,
         };
         let queue = known.next(count, seed)?;
         Ok(queue
@@ -628,6 +638,43 @@ impl DriftSession {
         rows: &[usize],
         held_out: &[usize],
     ) -> Result<Vec<f64>, DriftError> {
+        let examples = self.examples(labelled, held_out);
+        let Examples {
+            rows: learned,
+            drift,
+            weights,
+        } = &examples;
+        let head = self.space.fit_weighted_head(learned, drift, weights)?;
+        rows.par_iter()
+            .map(|row| head.predict_proba(&wide(self.row(*row))))
+            .collect()
+    }
+
+    /// Probabilities of drift of all candidates by the head that decides, and by one that reads only their scores.
+    fn opinions(&self, labelled: &[Option<bool>]) -> Result<Vec<Vec<f64>>, DriftError> {
+        let every: Vec<usize> = (0..self.images.len()).collect();
+        let mut opinions = vec![self.judge(labelled, &every, &[])?];
+        let Examples {
+            rows,
+            drift,
+            weights,
+        } = &self.examples(labelled, &[]);
+        if let Some(head) = self.space.fit_score_head(rows, drift, weights)? {
+            let of = |row: &usize| head.predict_proba(&wide(self.space.score_part(self.row(*row))));
+            opinions.push(every.par_iter().map(of).collect::<Result<_, _>>()?);
+        }
+        Ok(opinions)
+    }
+
+    /// The features in row `row`.
+    fn row(&self, row: usize) -> &[f32] {
+        let dim = self.space.dim();
+        &self.features[row * dim..][..dim]
+    }
+
+    /// What a head learns from: the candidates with a label, regular images but for near-duplicates of those in
+    /// `held_out`, and regular images spoiled on purpose.
+    fn examples(&self, labelled: &[Option<bool>], held_out: &[usize]) -> Examples {
         let dim = self.space.dim();
         let n = self.images.len();
         let groups = self.duplicates.ids();
@@ -652,14 +699,11 @@ impl DriftSession {
             drift.resize(drift.len() + outliers, true);
             weights.resize(drift.len(), OUTLIERS_COUNT_AS / outliers.max(1) as f64);
         }
-        let head = self.space.fit_weighted_head(&learned, &drift, &weights)?;
-        rows.par_iter()
-            .map(|row| {
-                let features = &self.features[row * dim..][..dim];
-                let features: Vec<f64> = features.iter().map(|v| f64::from(*v)).collect();
-                head.predict_proba(&features)
-            })
-            .collect()
+        Examples {
+            rows: learned,
+            drift,
+            weights,
+        }
     }
 
     /// Probability of drift of `images`, candidates all, by a head that knows the `labels` of all others.
@@ -703,6 +747,19 @@ impl DriftSession {
     }
 }
 
+/// What a head learns from.
+struct Examples {
+    /// Row after row.
+    rows: Vec<f32>,
+    drift: Vec<bool>,
+    weights: Vec<f64>,
+}
+
+/// As a head reads a row.
+fn wide(row: &[f32]) -> Vec<f64> {
+    row.iter().map(|v| f64::from(*v)).collect()
+}
+
 /// A session over made embeddings of 2,048 numbers, to time what happens after a label.
 pub(super) fn made_session(images: usize) -> Result<DriftSession, WorkflowError> {
     /// Numbers of an embedding.
@@ -720,7 +777,7 @@ pub(super) fn made_session(images: usize) -> Result<DriftSession, WorkflowError>
     let (regular, incoming) = (made(PART, 0), made(PART, 1));
     let classes: Vec<ClassId> = (0..PART).map(|i| ClassId::from(i % 6)).collect();
     let Fitted { space, train, .. } =
-        DriftSpace::fit(of(&regular)?, &classes, Some(of(&incoming)?))?;
+        DriftSpace::fit(of(&regular)?, &classes, Some(of(&incoming)?.into()))?;
     let mut pool = SpaceRows {
         images: 0,
         features: Vec::new(),
@@ -770,8 +827,8 @@ pub(super) struct QueueState<'a> {
     pub repeated: &'a [usize],
     /// Of near-duplicates, one for each; none where they do not matter.
     pub groups: &'a [usize],
-    /// Probability of drift of each, once there is a head.
-    pub head: Option<&'a [f64]>,
+    /// Probability of drift of each, once there are heads; the first decides.
+    pub heads: &'a [&'a [f64]],
 }
 
 impl QueueState<'_> {
@@ -780,12 +837,13 @@ impl QueueState<'_> {
         let (dim, kept) = (self.space.dim(), self.space.components());
         let is_new = |s: &&NamedScores| s.name == DriftSpace::DENSITY;
         let (new, odd): (Vec<_>, Vec<_>) = self.pool.scores.iter().partition(is_new);
-        // Robust standard deviations as shares, roughly: the queue compares places.
-        let place = |s: &&NamedScores| -> Vec<f64> {
-            s.values.iter().map(|z| 1.0 / (1.0 + (-z).exp())).collect()
-        };
-        let odd: Vec<Vec<f64>> = odd.iter().map(place).collect();
-        let odd: Vec<&[f64]> = odd.iter().map(Vec::as_slice).collect();
+        let odd: Vec<Outlying<'_>> = odd
+            .into_iter()
+            .map(|s| Outlying {
+                values: &s.values,
+                places: &s.places,
+            })
+            .collect();
         let new: Vec<&[f64]> = new.iter().map(|s| s.values.as_slice()).collect();
         let found: Vec<usize> = (0..self.labels.len())
             .filter(|row| self.labels[*row] == Some(true))
@@ -799,7 +857,6 @@ impl QueueState<'_> {
             let features = EmbeddingView::new(&self.pool.features, dim)?;
             similarity = Some(similarity_to_nearest(features, &found)?);
         }
-        let heads: Vec<&[f64]> = self.head.into_iter().collect();
         let known = Known {
             labels: self.labels,
             repeated: self.repeated,
@@ -807,7 +864,7 @@ impl QueueState<'_> {
             anomalies: &odd,
             novelties: &new,
             diverse: &diverse,
-            heads: &heads,
+            heads: self.heads,
             similarity: similarity.as_deref(),
         };
         mixed(&known, count, seed).map_err(|error| WorkflowError::Queue(error.to_string()))

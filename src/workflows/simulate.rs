@@ -329,7 +329,7 @@ impl World<'_> {
         } = DriftSpace::fit(
             known_part.images()?,
             &train.classes,
-            Some(shown_part.images()?),
+            Some(shown_part.images()?.into()),
         )?;
         let shown = shown.expect("a pool was given");
         let judged = space.transform(judged_part.images()?)?;
@@ -500,13 +500,18 @@ impl Loop<'_> {
         heads: Option<&Heads>,
         seed: u64,
     ) -> Result<Option<usize>, WorkflowError> {
+        let opinions: Vec<&[f64]> = heads
+            .iter()
+            .flat_map(|h| std::iter::once(&h.pool).chain(&h.second))
+            .map(Vec::as_slice)
+            .collect();
         let state = QueueState {
             space: self.space,
             pool: self.shown,
             labels,
             repeated,
             groups: &[],
-            head: heads.map(|h| h.pool.as_slice()),
+            heads: &opinions,
         };
         let queue = state.next(2, seed)?;
         let again = queue
@@ -539,6 +544,17 @@ impl Loop<'_> {
             }
         }
         let head = self.space.fit_head(&rows, &drift)?;
+        let second = self
+            .space
+            .fit_score_head(&rows, &drift, &vec![1.0; drift.len()])?;
+        let second = second.map(|head| {
+            let rows = self.shown.features.chunks_exact(dim);
+            let score = |row| {
+                let row = self.space.score_part(row).iter();
+                head.predict_proba(&row.map(|v| f64::from(*v)).collect::<Vec<_>>())
+            };
+            rows.map(score).collect::<Result<Vec<f64>, _>>()
+        });
         let probabilities = |rows: &SpaceRows| -> Result<Vec<f64>, WorkflowError> {
             rows.features
                 .chunks_exact(dim)
@@ -550,6 +566,7 @@ impl Loop<'_> {
         };
         Ok(Some(Heads {
             pool: probabilities(self.shown)?,
+            second: second.transpose()?,
             measured: probabilities(self.judged)?,
         }))
     }
@@ -579,6 +596,8 @@ impl Loop<'_> {
 /// Probabilities of drift.
 struct Heads {
     pool: Vec<f64>,
+    /// Of the pool, by a head that reads scores only.
+    second: Option<Vec<f64>>,
     measured: Vec<f64>,
 }
 

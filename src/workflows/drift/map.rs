@@ -64,9 +64,12 @@ mod tests {
             local: None,
             pictures: None,
         };
-        let Fitted { space, train, pool } =
-            DriftSpace::fit(images(&regular), &[ClassId(0); 40], Some(images(&incoming)))
-                .expect("varied");
+        let Fitted { space, train, pool } = DriftSpace::fit(
+            images(&regular),
+            &[ClassId(0); 40],
+            Some(images(&incoming).into()),
+        )
+        .expect("varied");
         let pool = pool.expect("a pool was given");
         DriftSession {
             source: "made".to_owned(),

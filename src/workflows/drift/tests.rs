@@ -312,3 +312,63 @@ fn spoiled_regular_images_teach_what_nobody_has_labelled() {
     assert!(none.head_problem.is_some(), "they are no labels");
     assert!(with.refit(&labels, 1).quality.is_ok());
 }
+
+#[test]
+fn the_queue_tells_the_share_of_regular_images_that_lie_less_far_out() {
+    let (_folder, snapshot) = project();
+    let session = prepared(&snapshot).expect("a session");
+    let queue = session.queue(&[], &[], INCOMING, 1).expect("a queue");
+    let mut told = 0;
+    for (image, reason) in queue {
+        if let Reason::Anomalous { place } = reason {
+            let row = session.rows[&image];
+            let places = session.pool.scores.iter().map(|s| s.places[row]);
+            assert!(places.into_iter().any(|p| p == place), "{place}");
+            told += 1;
+        }
+    }
+    assert!(told > 0);
+}
+
+#[test]
+fn the_queue_hears_two_heads() {
+    let (_folder, snapshot) = project();
+    let session = prepared(&snapshot).expect("a session");
+    let labels = labels(6);
+    let opinions = session.opinions(&session.labelled(&labels)).expect("heads");
+    assert_eq!(opinions.len(), 2);
+    assert_ne!(opinions[0], opinions[1]);
+    let queue = session.queue(&labels, &[], INCOMING, 1).expect("a queue");
+    let disagree = queue.iter().find_map(|(image, reason)| match reason {
+        Reason::HeadsDisagree { first, second } => Some((session.rows[image], *first, *second)),
+        _ => None,
+    });
+    let (row, first, second) = disagree.expect("some image is shown for it");
+    assert_eq!((opinions[0][row], opinions[1][row]), (first, second));
+}
+
+#[test]
+fn without_incoming_images_the_regular_ones_are_not_their_own_neighbours() {
+    let (folder, _) = project();
+    let table = folder.path().join("images.csv");
+    let text = fs::read_to_string(&table).expect("there");
+    let labelled: Vec<&str> = text.lines().take(1 + TRAINING).collect();
+    fs::write(&table, labelled.join("\n")).expect("written");
+    let snapshot = open(&OpenRequest::from(table))
+        .expect("a project")
+        .snapshot();
+    let session = prepared(&snapshot).expect("a session");
+    assert_eq!(session.images.len(), TRAINING);
+    let nearest = session.pool.scores.iter().find(|s| s.name == "knn");
+    let mut places = nearest.expect("scored").places.clone();
+    places.sort_by(f64::total_cmp);
+    // They lie among each other as they are, not all at the low end.
+    assert!(places[TRAINING / 2] > 0.2, "{places:?}");
+    assert!(
+        session
+            .pool
+            .scores
+            .iter()
+            .all(|s| s.name != DriftSpace::DENSITY)
+    );
+}
