@@ -671,7 +671,7 @@ impl Spots {
         let mut scores = vec![0.0; images];
         let mut descriptors = Vec::new();
         for third in 0..BANKS {
-            let mut builder = PatchCoreBuilder::new(local.shape(), options.clone())?;
+            let mut builder = PatchCoreBuilder::new(local.shape(), options)?;
             for row in folds.fitted(third) {
                 builder.add(&local.image(row))?;
             }
