@@ -105,6 +105,33 @@ fn bad_usage_exits_with_2() {
         &["submit", ".", "--out", "x.csv", "--drift-rate", "1"],
         &["submit", ".", "--out", "x.csv", "--drift-rate", "nan"],
         &["submit", ".", "--out", "x.csv", "--drift-rate", "6%"],
+        &[
+            "drift",
+            "simulate",
+            ".",
+            "--drift-class",
+            "a",
+            "--drift-rate",
+            "1",
+        ],
+        &[
+            "drift",
+            "simulate",
+            ".",
+            "--drift-class",
+            "a",
+            "--drift-rate",
+            "nan",
+        ],
+        &[
+            "drift",
+            "simulate",
+            ".",
+            "--drift-class",
+            "a",
+            "--repeats",
+            "0",
+        ],
     ] {
         driftscope(args).assert().failure().code(2);
     }
@@ -579,4 +606,64 @@ fn a_reader_that_has_seen_enough_ends_the_printing_and_not_the_work() {
     closed(&["info", text(&made)]);
     closed(&["info", text(&made), "--json"]);
     closed(&["models"]);
+}
+
+#[test]
+fn a_labelling_is_simulated_in_every_order_and_says_what_it_gave() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("data");
+    patterns(&root, 24);
+    let project = folder.path().join("project");
+    let of = |order: &str| {
+        json(&[
+            "drift",
+            "simulate",
+            text(&root),
+            "--project",
+            text(&project),
+            "--drift-class",
+            "dots",
+            "--model",
+            "cnn01",
+            "--size",
+            "64",
+            "--labels",
+            "0,5,500",
+            "--repeats",
+            "2",
+            "--drift-rate",
+            "0.2",
+            "--strategy",
+            order,
+        ])
+    };
+    for order in ["mixed", "random", "top"] {
+        let found = of(order);
+        assert_eq!(found["strategy"], order);
+        let pool = found["images"]["pool"].as_f64().unwrap();
+        let curve = found["curve"].as_array().unwrap();
+        assert_eq!(curve.len(), 3);
+        for (point, labels) in curve.iter().zip([0.0, 5.0, 500.0]) {
+            assert_eq!(point["labels"].as_f64(), Some(labels));
+            // Splits may differ by an image or two.
+            let given = point["labels_given_mean"].as_f64().unwrap();
+            assert!((given - labels.min(pool)).abs() <= 2.0, "{given} of {pool}");
+            for key in [
+                "ap_mean",
+                "ap_sd",
+                "f1_mean",
+                "f1_sd",
+                "found_mean",
+                "auroc_mean",
+            ] {
+                assert!(point[key].as_f64().is_some(), "no {key} in {point}");
+            }
+        }
+        let drift = found["images"]["pool_drift"].as_f64().unwrap();
+        let all_found = curve[2]["found_mean"].as_f64().unwrap();
+        assert!(
+            (all_found - drift).abs() <= 1.0,
+            "a used up pool holds no drift that is not found"
+        );
+    }
 }

@@ -48,7 +48,7 @@ pub struct Refitted {
     /// Cosine similarity of images to the nearest one labelled drift.
     pub near: HashMap<ImageId, f32>,
     /// What to label next, each image with its reason.
-    pub queue: Vec<(ImageId, Reason)>,
+    pub queue: Result<Vec<(ImageId, Reason)>, String>,
 }
 
 /// The open data set: its mirror, its threads, its views.

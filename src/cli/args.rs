@@ -408,10 +408,10 @@ pub struct SimulateArgs {
     #[arg(long, value_enum, default_value_t = QueueOrder::Mixed)]
     pub strategy: QueueOrder,
     /// Share of drift among the images labelled and measured
-    #[arg(long, value_name = "P", default_value_t = 0.06)]
+    #[arg(long, value_name = "P", default_value_t = 0.06, value_parser = drift_share)]
     pub drift_rate: f64,
     /// Random splits
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = some)]
     pub repeats: usize,
     /// Seeds them
     #[arg(long, value_name = "S", default_value_t = 42)]
@@ -545,6 +545,14 @@ pub struct SubmitArgs {
     /// The submission
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
+}
+
+#[cfg(feature = "torch")]
+fn some(text: &str) -> Result<usize, &'static str> {
+    let count = text.parse().ok();
+    count
+        .filter(|count| *count > 0)
+        .ok_or("a whole number from 1 on")
 }
 
 #[cfg(feature = "torch")]

@@ -123,6 +123,13 @@ fn simulate(args: SimulateArgs, output: &Output) -> Result<()> {
             point.found_mean
         ));
     }
+    let last = result.curve.last();
+    if let Some(point) = last.filter(|point| point.labels_given_mean < point.labels as f64) {
+        output.say(&format!(
+            "the pool was used up after {:.0} labels: what stands at {} is measured with those",
+            point.labels_given_mean, point.labels
+        ));
+    }
     output.say("without labels, on the images measured:");
     for (name, quality) in &result.scores {
         output.say(&format!(

@@ -92,8 +92,10 @@ pub struct SimulationParts {
 /// Mean and standard deviation (`ddof=1`) over the repeats, on the images measured.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct CurvePoint {
-    /// Labels given.
+    /// Labels asked for.
     pub labels: usize,
+    /// Labels given: fewer where the pool has no more.
+    pub labels_given_mean: f64,
     /// Average precision.
     pub ap_mean: f64,
     /// Its spread.
@@ -174,7 +176,9 @@ pub fn simulate(
             .iter()
             .map(|id| {
                 let values = &snapshot.manifest.get(*id).values;
-                group_column.map(|column| values[column].clone())
+                // An image without a value is a group of its own.
+                let value = group_column.and_then(|column| values.get(column));
+                value.filter(|value| !value.trim().is_empty()).cloned()
             })
             .collect(),
         drift,
@@ -219,8 +223,8 @@ struct World<'a> {
 /// What one repeat gave.
 struct Play {
     parts: SimulationParts,
-    /// Average precision, F1, area under the ROC curve, drift found; one for each number of labels.
-    points: Vec<[f64; 4]>,
+    /// Average precision, F1, area under the ROC curve, drift found, labels given; one for each number of labels.
+    points: Vec<[f64; 5]>,
     scores: Vec<(String, ScoreQuality)>,
 }
 
@@ -457,7 +461,7 @@ impl Loop<'_> {
         pool: &Part,
         measured: &Part,
         seed: u64,
-    ) -> Result<Vec<[f64; 4]>, WorkflowError> {
+    ) -> Result<Vec<[f64; 5]>, WorkflowError> {
         let n = pool.images.len();
         let mut labels: Vec<Option<bool>> = vec![None; n];
         let mut repeated: Vec<usize> = Vec::new();
@@ -576,7 +580,7 @@ impl Loop<'_> {
         heads: Option<&Heads>,
         labels: &[Option<bool>],
         measured: &Part,
-    ) -> Result<[f64; 4], WorkflowError> {
+    ) -> Result<[f64; 5], WorkflowError> {
         let prior = self.judged.fused();
         let scores = heads.map_or(&prior, |h| &h.measured);
         let quality = quality(scores, &measured.drift)?;
@@ -589,7 +593,8 @@ impl Loop<'_> {
             None => 0.0,
         };
         let found = labels.iter().filter(|label| **label == Some(true)).count();
-        Ok([quality.ap, f1, quality.auroc, found as f64])
+        let given = labels.iter().flatten().count();
+        Ok([quality.ap, f1, quality.auroc, found as f64, given as f64])
     }
 }
 
@@ -627,6 +632,7 @@ fn summarise(request: &SimulateRequest, plays: &[Play]) -> Simulation {
             let (f1_mean, f1_sd) = figure(1);
             CurvePoint {
                 labels: *labels,
+                labels_given_mean: figure(4).0,
                 ap_mean,
                 ap_sd,
                 f1_mean,
@@ -637,10 +643,17 @@ fn summarise(request: &SimulateRequest, plays: &[Play]) -> Simulation {
         })
         .collect();
     let mut scores: BTreeMap<String, ScoreQuality> = BTreeMap::new();
+    let mut having: BTreeMap<&str, f64> = BTreeMap::new();
     for (name, quality) in plays.iter().flat_map(|play| &play.scores) {
+        *having.entry(name).or_default() += 1.0;
         let sum = scores.entry(name.clone()).or_default();
-        sum.auroc += quality.auroc / n;
-        sum.ap += quality.ap / n;
+        sum.auroc += quality.auroc;
+        sum.ap += quality.ap;
+    }
+    // A score need not exist in every split.
+    for (name, sum) in &mut scores {
+        sum.auroc /= having[name.as_str()];
+        sum.ap /= having[name.as_str()];
     }
     Simulation {
         drift_class: request.drift_class.clone(),
@@ -657,5 +670,71 @@ fn summarise(request: &SimulateRequest, plays: &[Play]) -> Simulation {
         ),
         curve,
         scores,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(labels: &[usize]) -> SimulateRequest {
+        SimulateRequest {
+            drift_class: "a".to_owned(),
+            body: Body {
+                model: "cnn01".to_owned(),
+                weights: None,
+                size: None,
+                preprocessing: None,
+            },
+            group_by: None,
+            labels: labels.to_vec(),
+            strategy: Strategy::Mixed,
+            drift_rate: 0.1,
+            repeats: 2,
+            seed: 1,
+        }
+    }
+
+    fn play(points: &[[f64; 5]], scores: &[(&str, f64)]) -> Play {
+        let of = |(name, ap): &(&str, f64)| {
+            let quality = ScoreQuality {
+                auroc: 0.5,
+                ap: *ap,
+            };
+            ((*name).to_owned(), quality)
+        };
+        Play {
+            parts: SimulationParts {
+                train: 1,
+                pool: 12,
+                pool_drift: 1,
+                measured: 1,
+                measured_drift: 1,
+            },
+            points: points.to_vec(),
+            scores: scores.iter().map(of).collect(),
+        }
+    }
+
+    #[test]
+    fn a_score_that_one_split_lacks_is_the_mean_of_the_others() {
+        let points = [[0.5, 0.0, 0.5, 0.0, 0.0]];
+        let plays = [
+            play(&points, &[("knn", 0.2), ("vim", 0.8)]),
+            play(&points, &[("knn", 0.4)]),
+        ];
+        let found = summarise(&request(&[0]), &plays).scores;
+        assert!((found["knn"].ap - 0.3).abs() < 1e-12);
+        assert!((found["vim"].ap - 0.8).abs() < 1e-12);
+        assert!((found["vim"].auroc - 0.5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn labels_that_the_pool_has_not_are_not_said_to_be_given() {
+        let points = [[0.5, 0.0, 0.5, 0.0, 0.0], [0.9, 0.8, 0.9, 1.0, 12.0]];
+        let plays = [play(&points, &[]), play(&points, &[])];
+        let curve = summarise(&request(&[0, 50]), &plays).curve;
+        assert_eq!((curve[1].labels, curve[1].labels_given_mean), (50, 12.0));
+        assert_eq!(curve[0].labels_given_mean, 0.0);
     }
 }

@@ -498,7 +498,8 @@ impl App {
                         *best = best.max(similarity);
                     }
                 }
-                let queue = session.queue(&labels, &repeated, DEALT, workflows::QUEUE_SEED)?;
+                // Without a queue the fit still counts.
+                let queue = session.queue(&labels, &repeated, DEALT, workflows::QUEUE_SEED);
                 let decided = session.decide(&snapshot, &labels, &result, workflows::QUEUE_SEED);
                 let followed =
                     followed.and_then(|image| session.follow_up(&labels, image, FOLLOWED));
@@ -507,7 +508,7 @@ impl App {
                     decided,
                     followed,
                     near,
-                    queue,
+                    queue: queue.map_err(|error| sentence(&error.to_string())),
                 })
             },
         );
@@ -547,11 +548,17 @@ impl App {
         let Some(w) = &mut self.workspace else {
             return;
         };
+        let mut again = false;
         match w.refit_job.try_end() {
             Some(End::Done(refitted)) => {
                 w.near_drift = refitted.near;
-                w.walk.deal(&refitted.queue, &w.groups);
-                w.next_to_label = refitted.queue;
+                match refitted.queue {
+                    Ok(queue) => {
+                        w.walk.deal(&queue, &w.groups);
+                        w.next_to_label = queue;
+                    }
+                    Err(why) => self.toasts.add(Level::Error, why),
+                }
                 if w.walk.strategy == Some(Strategy::FindDrift) && w.inspected.is_none() {
                     w.inspected = w.walk.current();
                 }
@@ -566,15 +573,18 @@ impl App {
                 if let Some(followed) = refitted.followed {
                     w.drift.apply(DriftEvent::Followed(followed));
                 }
-                if std::mem::take(&mut w.refit_again) {
-                    self.refit(false);
-                }
+                again = std::mem::take(&mut w.refit_again);
             }
             Some(End::Failed(sentence)) => {
                 w.drift.apply(DriftEvent::Failed(sentence.clone()));
                 self.toasts.add(Level::Error, sentence);
+                // A label that came meanwhile may be what was missing.
+                again = std::mem::take(&mut w.refit_again);
             }
             Some(End::Cancelled) | None => {}
+        }
+        if again {
+            self.refit(false);
         }
         let Some(w) = &mut self.workspace else {
             return;
