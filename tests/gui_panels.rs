@@ -438,6 +438,7 @@ fn decided(result: &DriftResult, labels: &[(ImageId, Option<bool>)]) -> Decided 
         }
     };
     Decided {
+        unadjusted: false,
         rate,
         look: 100.0,
         head_temperature: Some(1.31),
@@ -508,6 +509,7 @@ fn cost(plan: &Plan, source: Source, free: u64) -> PlanCost {
         .map(|(name, times)| choice(name, times))
         .collect();
     PlanCost {
+        warnings: Vec::new(),
         cost,
         machine: "a processor, 2 cores".to_owned(),
         choices,

@@ -38,7 +38,15 @@ pub fn say_cost(cost: &PlanCost, output: &Output) {
             "{phase:24}{learns:>14}{frozen:>10}{epochs:>9}{epoch:>12}{all:>12}"
         ));
     };
-    let PlanCost { cost, choices, .. } = cost;
+    let PlanCost {
+        cost,
+        choices,
+        warnings,
+        ..
+    } = cost;
+    for warning in warnings {
+        output.warn(warning);
+    }
     row([
         "phase",
         "parameters",

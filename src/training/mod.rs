@@ -22,11 +22,11 @@ pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints, Progress};
 pub use cost::{Disk, DiskCost, PhaseCost, SplitCounts, TrainingCost, estimate, other_choices};
 pub use event::{CacheUse, EpochMetrics, PhaseStart, TrainEvent, ValidationPrediction};
 pub use feed::{Example, PixelSource};
-pub use objective::log_prior;
+pub use objective::{log_prior, unadjusted};
 pub use pace::{Pace, PaceBook, PaceRecorder, Setting, Source, Task, Workload, guess};
 pub use plan::{
     Balance, Loss, Monitor, Phase, Plan, PlanError, ResolvedPhase, Sampler, Schedule, preset,
-    preset_for, preset_names,
+    preset_for, preset_names, study_names,
 };
 pub use trainer::{Fitted, TrainData, TrainError, fit, resume};
 

@@ -97,6 +97,18 @@ pub fn log_prior(counts: &[usize]) -> Vec<f64> {
     counts.iter().map(|c| share(c).ln()).collect()
 }
 
+/// The logits, up to a constant, that a network trained with logit adjustment means by its answers where the
+/// classes are as frequent as they were in training: `log p + adjustment`, `adjustment` being tau times
+/// [`log_prior`] (Menon et al. 2021, eq. 10: the network learned what is left once that is taken off). Costs are
+/// weighed with these; without an adjustment, they are `log p`. Both are `[classes]`.
+#[must_use]
+pub fn unadjusted(probabilities: &[f32], adjustment: Option<&[f64]>) -> Vec<f32> {
+    let log = |p: &f32| f64::from(p.max(f32::MIN_POSITIVE).ln());
+    let added = |class: usize| adjustment.map_or(0.0, |a| a[class]);
+    let classes = probabilities.iter().enumerate();
+    classes.map(|(c, p)| (log(p) + added(c)) as f32).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +123,38 @@ mod tests {
 
     fn assert_close(a: f64, b: f64) {
         assert!((a - b).abs() < 1e-6, "{a} is not {b}");
+    }
+
+    #[test]
+    fn an_adjustment_undone_gives_the_probabilities_where_classes_are_as_frequent_as_in_training() {
+        let softmax = |logits: Vec<f64>| {
+            let sum: f64 = logits.iter().map(|l| l.exp()).sum();
+            logits
+                .into_iter()
+                .map(|l| l.exp() / sum)
+                .collect::<Vec<_>>()
+        };
+        let (counts, tau) = ([960, 30, 10], 0.7);
+        let adjustment: Vec<f64> = log_prior(&counts).iter().map(|l| tau * l).collect();
+        // What is true of an image, and what a network says that learned it with the adjustment added.
+        let truth = [0.80_f64, 0.15, 0.05];
+        let learned = truth.iter().zip(&adjustment).map(|(p, a)| p.ln() - a);
+        let said: Vec<f32> = softmax(learned.collect())
+            .iter()
+            .map(|p| *p as f32)
+            .collect();
+        assert!(said[0] < said[1], "the rare classes are lifted: {said:?}");
+        let undone = unadjusted(&said, Some(&adjustment));
+        for (p, t) in softmax(undone.into_iter().map(f64::from).collect())
+            .iter()
+            .zip(truth)
+        {
+            assert!((p - t).abs() < 1e-6, "{p} is not {t}");
+        }
+        for (log, p) in unadjusted(&said, None).iter().zip(&said) {
+            assert_close(f64::from(log.exp()), f64::from(*p));
+        }
+        assert!(unadjusted(&[1.0, 0.0], None).iter().all(|l| l.is_finite()));
     }
 
     #[test]

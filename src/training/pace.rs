@@ -539,7 +539,7 @@ mod tests {
 
     #[test]
     fn what_was_measured_at_one_size_scales_to_another() {
-        let plan = preset("cnn03").expect("a preset");
+        let plan = preset("quick").expect("a preset");
         let small = setting(&plan);
         let large = Setting {
             size: 299,

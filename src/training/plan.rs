@@ -262,8 +262,12 @@ pub enum PlanError {
     },
 }
 
-/// Name and TOML of each preset, the recommended one first. The study's rows, by the study's names.
-const PRESETS: [(&str, &str); 8] = [
+/// The preset to begin with, which is none of the study's rows.
+const QUICK: &str = "quick";
+
+/// Name and TOML of each preset, the recommended one first; then the study's rows, by the study's names.
+const PRESETS: [(&str, &str); 9] = [
+    (QUICK, include_str!("presets/quick.toml")),
     ("cnn03", include_str!("presets/cnn03.toml")),
     ("cnn02", include_str!("presets/cnn02.toml")),
     ("cnn01", include_str!("presets/cnn01.toml")),
@@ -287,6 +291,14 @@ const PRESETS: [(&str, &str); 8] = [
 #[must_use]
 pub fn preset_names() -> Vec<&'static str> {
     PRESETS.iter().map(|(name, _)| *name).collect()
+}
+
+/// Names of the presets that are the rows of the study's table.
+#[must_use]
+pub fn study_names() -> Vec<&'static str> {
+    let mut names = preset_names();
+    names.retain(|name| *name != QUICK);
+    names
 }
 
 /// The preset of that name.
@@ -445,6 +457,16 @@ impl Plan {
             return bad("train_per_class", &0, "1 image or more");
         }
         Ok(())
+    }
+
+    /// That layers stay as they were drawn, which no training makes up for; none where weights are given or every
+    /// layer learns at some time.
+    #[must_use]
+    pub fn frozen_at_random(&self) -> Option<&'static str> {
+        let whole = self.resolved_phases().iter().any(|p| p.trainable == "all");
+        (self.weights.is_none() && !whole).then_some(
+            "the layers that never learn hold random numbers: start from pretrained weights",
+        )
     }
 
     /// The plan in words, for people who are about to start it.
@@ -626,6 +648,46 @@ mod tests {
         }
         let error = preset("resnet").expect_err("unknown").to_string();
         assert!(error.contains("cnn03"), "{error}");
+    }
+
+    #[test]
+    fn a_plan_says_before_it_starts_that_layers_would_stay_random() {
+        let warned = |name| preset(name).expect("a preset").frozen_at_random().is_some();
+        let names: Vec<&str> = preset_names().into_iter().filter(|n| warned(n)).collect();
+        let frozen = [
+            "inception_feature",
+            "inception_three_phase",
+            "efficientnet_multi",
+            "vit_head",
+        ];
+        assert_eq!(names, frozen);
+        let pretrained = Plan {
+            weights: Some("inception_v3".to_owned()),
+            ..preset("inception_feature").expect("a preset")
+        };
+        assert_eq!(pretrained.frozen_at_random(), None);
+        let last = Plan {
+            phases: vec![Phase::of("head"), Phase::of("all")],
+            ..preset("inception_feature").expect("a preset")
+        };
+        assert_eq!(last.frozen_at_random(), None);
+    }
+
+    #[test]
+    fn the_studys_rows_have_the_studys_networks() {
+        assert_eq!(preset_names()[0], "quick");
+        let rows = study_names();
+        assert_eq!(rows.len(), preset_names().len() - 1);
+        for (name, parameters) in [
+            ("cnn01", 89_719_878),
+            ("cnn02", 43_674_886),
+            ("cnn03", 20_171_846),
+        ] {
+            assert!(rows.contains(&name));
+            let plan = preset(name).expect("a preset");
+            let spec = crate::models::ModelSpec::find(&plan.model).expect("a model");
+            assert_eq!(spec.parameters(plan.size, 6).expect("read"), parameters);
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::{
     objective::Objective,
     place::{Best, Place},
     schedule::rate,
+    unadjusted,
 };
 use crate::domain::{ClassId, CostMatrix, Prediction};
 use crate::evaluation::{ConfusionMatrix, EvaluationError, Report, Temperature};
@@ -95,6 +96,16 @@ pub enum TrainError {
     EmptySplit {
         /// `train`, `validation` or `test`.
         split: &'static str,
+    },
+    /// No epoch ended with a network that answers the validation images with numbers.
+    #[error(
+        "the validation loss was no number after any of the epochs ({epochs}), so there is no model to keep; lower the learning rate (now {learning_rate}) and start again"
+    )]
+    NeverFinite {
+        /// Epochs trained.
+        epochs: usize,
+        /// The rate of the last one.
+        learning_rate: f64,
     },
     /// The loss is no number any more.
     #[error(
@@ -585,7 +596,8 @@ impl<'a> Training<'a> {
             Monitor::ValMacroF1 => confusion.macro_f1(),
         };
         let beaten = |best: &Best| best.set_aside || score > best.score;
-        let improved = self.best.as_ref().is_none_or(beaten);
+        // A network whose loss is no number is never the best, whatever its guesses happen to hit.
+        let improved = val_loss.is_finite() && self.best.as_ref().is_none_or(beaten);
         let (place, seen) = (&course.place, &course.place.seen);
         let waited = if improved { 0 } else { place.waited + 1 };
         let epoch = self.history.len() + 1;
@@ -655,7 +667,15 @@ impl<'a> Training<'a> {
 
     /// Puts the best weights back; those from before the phase where it brought none.
     fn settle(&self) -> Result<(), TrainError> {
-        let best = self.best.as_ref().ok_or(TrainError::NothingToKeep)?;
+        let Some(best) = &self.best else {
+            return Err(match self.history.last() {
+                None => TrainError::NothingToKeep,
+                Some(last) => TrainError::NeverFinite {
+                    epochs: self.history.len(),
+                    learning_rate: last.learning_rate,
+                },
+            });
+        };
         weights::restore(&self.model.variables, &best.weights);
         Ok(())
     }
@@ -698,6 +718,10 @@ impl<'a> Training<'a> {
         let kept = self.feed.as_ref().filter(|feed| feed.keeps(&data.train));
         let train = self.answers(kept.unwrap_or(&whole), &data.train)?;
         let best = self.best.ok_or(TrainError::NothingToKeep)?;
+        let log_prior = (plan.logit_adjustment > 0.0).then(|| log_prior(&self.train_counts));
+        let adjustment = log_prior
+            .as_deref()
+            .map(|log_prior| scaled(log_prior, plan));
         emit(TrainEvent::Finished {
             best_epoch: best.epoch,
             report: Box::new(report.clone()),
@@ -710,8 +734,8 @@ impl<'a> Training<'a> {
             reason: self.reason.to_owned(),
             report,
             test,
-            temperature: temperature(k, &data.validation, &best.validation),
-            log_prior: (plan.logit_adjustment > 0.0).then(|| log_prior(&self.train_counts)),
+            temperature: temperature(k, &data.validation, &best.validation, adjustment.as_deref()),
+            log_prior,
             validation: best.validation,
             train,
             weights: self.weights,
@@ -720,12 +744,23 @@ impl<'a> Training<'a> {
     }
 }
 
-/// The temperature of the answers, whose log probabilities are logits up to a constant.
-fn temperature(classes: usize, examples: &[Example], answers: &[Prediction]) -> Option<f64> {
-    let log = |p: &f32| p.max(f32::MIN_POSITIVE).ln();
+fn scaled(log_prior: &[f64], plan: &Plan) -> Vec<f64> {
+    log_prior
+        .iter()
+        .map(|l| plan.logit_adjustment * l)
+        .collect()
+}
+
+/// The temperature of the answers once the adjustment of their logits is undone.
+fn temperature(
+    classes: usize,
+    examples: &[Example],
+    answers: &[Prediction],
+    adjustment: Option<&[f64]>,
+) -> Option<f64> {
     let logits: Vec<f32> = answers
         .iter()
-        .flat_map(|p| p.probabilities.iter().map(log))
+        .flat_map(|p| unadjusted(&p.probabilities, adjustment))
         .collect();
     let truth: Vec<ClassId> = examples.iter().map(|e| e.class).collect();
     Temperature::fit(&logits, classes, &truth).ok().map(|t| t.0)
@@ -946,6 +981,37 @@ mod tests {
             error.to_string().contains("learning rate") && epochs == 0,
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_network_whose_validation_loss_is_no_number_is_not_kept() {
+        let (pixels, examples) = stripes(64);
+        let data = data(&pixels, &examples);
+        // No plan may say so; it makes the second step overflow whatever the data.
+        // One step an epoch: its own loss is still a number, what it leaves behind answers with none.
+        let plan = Plan {
+            epochs: 1,
+            batch: 1024,
+            learning_rate: 1e30,
+            ..plan()
+        };
+        let mut losses = Vec::new();
+        let broken = fit(&plan, &data, &cost(), &JobContext::detached(), &mut |e| {
+            if let TrainEvent::Epoch(epoch) = e {
+                losses.push((
+                    epoch.train_loss.is_finite(),
+                    epoch.val_loss.is_finite(),
+                    epoch.best,
+                ));
+            }
+        });
+        let error = broken.err().expect("nothing to keep");
+        assert_eq!(losses, [(true, false, false)]);
+        assert!(
+            matches!(error, TrainError::NeverFinite { epochs: 1, .. }),
+            "{error}"
+        );
+        assert!(error.to_string().contains("learning rate"), "{error}");
     }
 
     /// A plan for a small InceptionV3 whose head is trained.

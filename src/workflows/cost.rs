@@ -48,6 +48,8 @@ pub struct PlanCost {
     pub machine: String,
     /// With one thing chosen otherwise, each.
     pub choices: Vec<Choice>,
+    /// What the user should know of the plan before it starts.
+    pub warnings: Vec<String>,
     /// About how long it takes to measure what is only estimated ([`measure_pace`](super::measure_pace)),
     /// seconds.
     pub trial_s: f64,
@@ -111,6 +113,11 @@ pub fn training_cost(
     Ok(PlanCost {
         choices: choices.collect(),
         cost: cost(plan, images)?,
+        warnings: plan
+            .frozen_at_random()
+            .map(str::to_owned)
+            .into_iter()
+            .collect(),
         trial_s: trial_seconds(plan, request.threads())?,
         machine,
     })

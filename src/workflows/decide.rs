@@ -8,9 +8,7 @@ use crate::domain::{ClassId, ImageId, Label, Prediction};
 use crate::drift::{
     Decision, HeadTemperature, cheapest, combine, gate, prior_shifted, regret, with_look,
 };
-use crate::evaluation::{
-    Aim, GateCosts, Gated, OperatingPoint, Temperature, operating_point, wilson_interval,
-};
+use crate::evaluation::{Aim, GateCosts, Gated, OperatingPoint, operating_point, wilson_interval};
 use crate::project::Snapshot;
 use crate::queue::{ControlSample, control_sample};
 
@@ -107,6 +105,8 @@ pub struct Decided {
     pub head_temperature: Option<f64>,
     /// Of the network, by its validation images; none where the run has none.
     pub run_temperature: Option<f64>,
+    /// Whether the run adjusted its logits while it trained, which is undone before costs are weighed.
+    pub unadjusted: bool,
     /// A threshold for each aim, or why there is none.
     pub points: Vec<(Aim, Result<OperatingPoint, String>)>,
     /// One for each candidate that the network has answered, in the order of the ranking.
@@ -125,21 +125,12 @@ impl DriftSession {
         DriftRate::new(given, control_sample(&self.labelled(labels), seed))
     }
 
-    /// The network's class probabilities of a candidate at the temperature of its run.
+    /// The network's class probabilities of a candidate, at the temperature of its run and with the adjustment of
+    /// its logits undone.
     #[must_use]
     pub fn regular(&self, image: ImageId) -> Option<Vec<f32>> {
         let stated = &self.prediction(image)?.probabilities;
-        let Some(temperature) = self.run_temperature() else {
-            return Some(stated.clone());
-        };
-        let logits: Vec<f32> = stated
-            .iter()
-            .map(|p| p.max(f32::MIN_POSITIVE).ln())
-            .collect();
-        let probabilities = Temperature(temperature).probabilities(&logits);
-        #[expect(clippy::cast_possible_truncation, reason = "probabilities are f32")]
-        let probabilities = probabilities.into_iter().map(|p| p as f32).collect();
-        Some(probabilities)
+        Some(self.calibration.probabilities(stated))
     }
 
     /// What a fit on `labels` means for every candidate; `seed` is that of the queue's control sample.
@@ -179,7 +170,8 @@ impl DriftSession {
             rate,
             look: snapshot.look(),
             head_temperature: temperature.map(HeadTemperature::value),
-            run_temperature: self.run_temperature(),
+            run_temperature: self.calibration.temperature,
+            unadjusted: self.calibration.adjustment.is_some(),
             points: self.points(snapshot, &judged, rate.assumed),
             verdicts: result
                 .scores

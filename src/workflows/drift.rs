@@ -38,7 +38,7 @@ use super::{
     ImageGroups, Unreadable, WorkflowError,
     embed::{Body, Eyes, embed, write_csv},
     pictures::{Pictures, Shown},
-    run::{load_run, run_temperature},
+    run::{RunCalibration, load_run},
     train::Parts,
     weights::find_body,
 };
@@ -111,7 +111,7 @@ pub struct DriftSession {
     pool: SpaceRows,
     anomaly: Vec<f32>,
     predictions: Vec<Prediction>,
-    run_temperature: Option<f64>,
+    pub(super) calibration: RunCalibration,
 }
 
 /// What is known of one candidate.
@@ -260,7 +260,7 @@ pub fn prepare_drift(
         pool,
         anomaly,
         predictions,
-        run_temperature: run_temperature(&source.run)?,
+        calibration: RunCalibration::of(&source.run)?,
     })
 }
 
@@ -465,12 +465,6 @@ impl DriftSession {
     #[must_use]
     pub fn prediction(&self, image: ImageId) -> Option<&Prediction> {
         self.rows.get(&image).map(|row| &self.predictions[*row])
-    }
-
-    /// The temperature of the network's answers, where its run has one.
-    #[must_use]
-    pub fn run_temperature(&self) -> Option<f64> {
-        self.run_temperature
     }
 
     /// Fits the head on `labels` (true for drift) and ranks all candidates; images that are none are
@@ -804,7 +798,7 @@ pub(super) fn made_session(images: usize) -> Result<DriftSession, WorkflowError>
         outliers: Vec::new(),
         anomaly: vec![0.5; images],
         predictions: Vec::new(),
-        run_temperature: None,
+        calibration: RunCalibration::default(),
         pool,
         images: ids,
     })

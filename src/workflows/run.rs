@@ -9,12 +9,12 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::domain::{ClassId, ImageId, Prediction, Split};
-use crate::evaluation::Report;
+use crate::evaluation::{Report, Temperature};
 use crate::inference::{Agreement, Embedder, Evidence};
 use crate::models::{Model, ModelError, ModelInfo, Precision, REGISTRY, best_device};
 use crate::project::{MARKER, Snapshot};
 use crate::storage::StorageError;
-use crate::training::{Pace, Plan};
+use crate::training::{Pace, Plan, unadjusted};
 
 use super::{WorkflowError, resume::labels_digest};
 
@@ -141,13 +141,43 @@ pub fn load_run(dir: &Path) -> Result<RunSummary, WorkflowError> {
     })
 }
 
-/// The temperature of the answers of the finished run in `dir`, if it was fitted: above 0.
-///
-/// # Errors
-/// As [`load_run`].
-pub(super) fn run_temperature(dir: &Path) -> Result<Option<f64>, WorkflowError> {
-    let file: RunFile = read_json(dir, RUN)?;
-    Ok(file.temperature.filter(|t| t.is_finite() && *t > 0.0))
+/// What turns the answers of a run into probabilities that costs can be weighed with.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RunCalibration {
+    /// Above 0; 1 where none was fitted.
+    pub temperature: Option<f64>,
+    /// `[classes]`: what training added to the logits, where it did.
+    pub adjustment: Option<Vec<f64>>,
+}
+
+impl RunCalibration {
+    /// Of the finished run in `dir`. Numbers in its files that make no sense are passed over.
+    ///
+    /// # Errors
+    /// As [`load_run`].
+    pub fn of(dir: &Path) -> Result<Self, WorkflowError> {
+        let file: RunFile = read_json(dir, RUN)?;
+        let tau = read_plan(dir)?.logit_adjustment;
+        let adjustment: Option<Vec<f64>> = file
+            .log_prior
+            .filter(|log_prior| log_prior.len() == file.labels.len())
+            .map(|log_prior| log_prior.iter().map(|l| tau * l).collect());
+        Ok(Self {
+            temperature: file.temperature.filter(|t| t.is_finite() && *t > 0.0),
+            adjustment: adjustment.filter(|a| a.iter().all(|v| v.is_finite())),
+        })
+    }
+
+    /// The class probabilities of an answer, `[classes]`, summing to 1.
+    pub fn probabilities(&self, stated: &[f32]) -> Vec<f32> {
+        if self.temperature.is_none() && self.adjustment.is_none() {
+            return stated.to_vec();
+        }
+        let logits = unadjusted(stated, self.adjustment.as_deref());
+        let temperature = self.temperature.map(Temperature).unwrap_or_default();
+        let probabilities = temperature.probabilities(&logits).into_iter();
+        probabilities.map(|p| p as f32).collect()
+    }
 }
 
 /// All finished runs of the project, newest first. Folders that hold none are passed over.
@@ -389,4 +419,48 @@ pub(super) fn new_run_dir(dir: &Path) -> Result<(), WorkflowError> {
     check_unused(dir)?;
     fs::create_dir_all(dir).map_err(|e| StorageError::io("create", dir, e))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::JobContext;
+    use crate::workflows::{TrainRequest, testing, train};
+
+    #[test]
+    fn what_training_added_to_the_logits_is_taken_off_the_answers_again() {
+        let (_folder, project) = testing::project(30);
+        let snapshot = project.snapshot();
+        let run = |logit_adjustment: f64| {
+            let request = TrainRequest {
+                plan: Plan {
+                    size: 32,
+                    epochs: 1,
+                    logit_adjustment,
+                    ..Plan::default()
+                },
+                out: None,
+                threads: Some(1),
+            };
+            let context = JobContext::detached();
+            let run = train(&snapshot, &request, &context, &mut |_| {}).expect("a run");
+            RunCalibration::of(&run.dir).expect("its files")
+        };
+        let plain = run(0.0);
+        assert!(plain.adjustment.is_none() && plain.temperature.is_some());
+        let adjusted = run(0.5);
+        let adjustment = adjusted.adjustment.clone().expect("half the log prior");
+        assert_eq!(adjustment.len(), snapshot.manifest.classes.regular_len());
+        // Half of the logs of shares that sum to 1.
+        let sum: f64 = adjustment.iter().map(|a| (2.0 * a).exp()).sum();
+        assert!((sum - 1.0).abs() < 1e-9, "{adjustment:?}");
+        let even = vec![1.0 / adjustment.len() as f32; adjustment.len()];
+        let p = adjusted.probabilities(&even);
+        assert!((p.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        for (a, b) in [(0, 1), (1, 0)] {
+            let t = adjusted.temperature.expect("fitted");
+            let expected = (adjustment[a] - adjustment[b]) / t;
+            assert!((f64::from(p[a] / p[b]).ln() - expected).abs() < 1e-4);
+        }
+    }
 }

@@ -4,12 +4,13 @@
 use std::path::{Path, PathBuf};
 
 use crate::jobs::JobContext;
+use crate::models::ModelSpec;
 use crate::project::Snapshot;
-use crate::training::{Plan, TrainEvent, preset, preset_names};
+use crate::training::{Plan, PlanError, TrainEvent, preset, study_names};
 
 use super::{
     RunSummary, TrainRequest, WorkflowError, resume::resume, resume::unfinished,
-    run::trained_already, train,
+    run::trained_already, train, weights::with_fetched_weights,
 };
 
 /// What to train of the table.
@@ -19,7 +20,7 @@ pub struct StudyRequest {
     pub presets: Vec<String>,
     /// Folder with pretrained weights, `<model>.safetensors` each.
     pub weights: Option<PathBuf>,
-    /// Side of the input in pixels, where not the preset's.
+    /// Side of the input in pixels, where not the preset's. A network that cannot read that size keeps its preset's.
     pub size: Option<u32>,
     /// Epochs at most, of each phase, where not the preset's.
     pub epochs: Option<usize>,
@@ -41,12 +42,14 @@ pub fn study_plans(request: &StudyRequest) -> Result<Vec<(String, Plan)>, Workfl
         )));
     }
     let names: Vec<String> = match request.presets.as_slice() {
-        [] => preset_names().into_iter().map(str::to_owned).collect(),
+        [] => study_names().into_iter().map(str::to_owned).collect(),
         some => some.to_vec(),
     };
     let plan = |name: String| {
         let mut plan = preset(&name)?;
-        plan.size = request.size.unwrap_or(plan.size);
+        let spec = ModelSpec::find(&plan.model).map_err(|e| PlanError::Model(e.to_string()))?;
+        let readable = request.size.filter(|size| spec.check_size(*size).is_ok());
+        plan.size = readable.unwrap_or(plan.size);
         plan.epochs = request.epochs.unwrap_or(plan.epochs);
         plan.seed = request.seed.unwrap_or(plan.seed);
         for phase in &mut plan.phases {
@@ -82,7 +85,13 @@ pub fn study(
 ) -> Result<Vec<(String, RunSummary)>, WorkflowError> {
     let mut runs = Vec::new();
     for (name, plan) in study_plans(request)? {
-        match one(snapshot, plan, request.threads, context, emit) {
+        if let Some(size) = request.size.filter(|size| *size != plan.size) {
+            emit(TrainEvent::Note(format!(
+                "{name} is trained at {} px: {} cannot read images of {size} px",
+                plan.size, plan.model
+            )));
+        }
+        match one(snapshot, &plan, request.threads, context, emit) {
             Ok(run) => {
                 row(&name, Ok(&run));
                 runs.push((name, run));
@@ -96,11 +105,13 @@ pub fn study(
 
 fn one(
     snapshot: &Snapshot,
-    plan: Plan,
+    plan: &Plan,
     threads: Option<usize>,
     context: &JobContext,
     emit: &mut dyn FnMut(TrainEvent),
 ) -> Result<RunSummary, WorkflowError> {
+    // As a run has it in its folder.
+    let plan = with_fetched_weights(plan)?;
     if let Some(run) = trained_already(snapshot, &plan) {
         emit(TrainEvent::Note(format!(
             "trained already: {}",
@@ -176,7 +187,7 @@ mod tests {
         };
         let plans = study_plans(&request).expect("plans");
         let names: Vec<&str> = plans.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, preset_names());
+        assert_eq!(names, study_names());
         for (name, plan) in &plans {
             let pretrained = plan.weights.is_some();
             assert_eq!(pretrained, plan.model == "vit_s14", "{name}");
@@ -185,6 +196,14 @@ mod tests {
                 "{name}"
             );
             assert_eq!(plan.seed, 7);
+        }
+        let small = StudyRequest {
+            size: Some(100),
+            ..StudyRequest::default()
+        };
+        for (name, plan) in study_plans(&small).expect("plans") {
+            let size = if name == "vit_head" { 224 } else { 100 };
+            assert_eq!(plan.size, size, "{name}");
         }
         let wrong = StudyRequest {
             presets: vec!["resnet".into()],

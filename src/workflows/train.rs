@@ -302,13 +302,7 @@ impl Material {
             part.retain(|example| source.find(example.image).is_some());
         }
         let mut warnings = std::mem::take(&mut parts.warnings);
-        let whole = plan.resolved_phases().iter().any(|p| p.trainable == "all");
-        if plan.weights.is_none() && !whole {
-            warnings.push(
-                "the layers that never learned hold random numbers: start from pretrained weights"
-                    .to_owned(),
-            );
-        }
+        warnings.extend(plan.frozen_at_random().map(str::to_owned));
         warnings.extend(data_warnings(&parts, &failed, snapshot));
         Ok(Self {
             parts,

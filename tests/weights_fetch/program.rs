@@ -154,6 +154,25 @@ fn fetched_weights_are_found_by_name_with_the_scale_they_want() {
     let plan = fs::read_to_string(run.join("plan.toml")).unwrap();
     assert!(plan.contains("preprocessing = \"minus1_1\""), "{plan}");
     assert!(plan.contains(path.to_str().unwrap()), "{plan}");
+
+    // A row of the study that was trained with them is known again.
+    let study = [
+        "study",
+        &data,
+        "--presets",
+        "inception_feature",
+        "--weights",
+        path.parent().unwrap().to_str().unwrap(),
+        "--size",
+        "75",
+        "--epochs",
+        "1",
+    ];
+    let runs = Path::new(&data).join(".driftscope/runs");
+    for _ in 0..2 {
+        user.run(&study).assert().success();
+        assert_eq!(fs::read_dir(&runs).unwrap().count(), 1);
+    }
 }
 
 #[test]

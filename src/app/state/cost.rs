@@ -127,6 +127,7 @@ mod tests {
             pixels: 0,
         };
         PlanCost {
+            warnings: Vec::new(),
             cost: estimate(plan, 2, images, disk, 1, &PaceBook::default()).expect("a model"),
             machine: "a machine".to_owned(),
             choices: Vec::new(),

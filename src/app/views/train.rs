@@ -10,7 +10,7 @@ use super::panel::PanelContext;
 use crate::app::command::{Action, Command};
 use crate::app::icons::Icon;
 use crate::app::state::train::{EpochPoint, few_images};
-use crate::app::state::words::{bytes, clock_after, count, thousands};
+use crate::app::state::words::{bytes, clock_after, count, sentence, thousands};
 use crate::app::state::{CostState, LiveImage, PlanForm, RunsState, TrainPhase, TrainState, runs};
 use crate::app::theme::semibold;
 use crate::app::widgets::bars::{Bar, bars};
@@ -293,7 +293,8 @@ impl TrainView {
             bars(ui, palette, &rows);
             ui.add_space(10.0);
         }
-        let warnings = if planning {
+        let random = plan.frozen_at_random().filter(|_| planning).map(sentence);
+        let mut warnings = if planning {
             few_images(
                 &cx.classes.regular_names(),
                 &self.form.validation_counts(data.labelled),
@@ -301,6 +302,7 @@ impl TrainView {
         } else {
             few_images(&train.classes, &train.validation_counts)
         };
+        warnings.extend(random);
         if !warnings.is_empty() {
             section(ui, palette, "Watch out");
             for warning in warnings {

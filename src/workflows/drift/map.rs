@@ -50,6 +50,7 @@ mod tests {
     use crate::domain::{ClassId, ImageId};
     use crate::drift::{DriftSpace, DuplicateGroups, Fitted, Images};
     use crate::jobs::StopReason;
+    use crate::workflows::run::RunCalibration;
     use std::sync::Arc;
 
     /// 30 candidates, and 40 regular images that they are compared with.
@@ -77,7 +78,7 @@ mod tests {
             failed: Vec::new(),
             groups: Arc::default(),
             duplicates: DuplicateGroups::none(30),
-            run_temperature: None,
+            calibration: RunCalibration::default(),
             rows: HashMap::new(),
             features: [pool.features.clone(), train.features].concat(),
             outliers: Vec::new(),

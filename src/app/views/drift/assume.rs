@@ -109,7 +109,12 @@ fn outcomes(ui: &mut Ui, cx: &PanelContext<'_>, drift: &DriftState, decided: &De
         Some(t) => format!("network {t:.2}"),
         None => "network 1".to_owned(),
     };
-    let text = format!("Calibrated by temperature: {head}, {network}.");
+    let undone = if decided.unadjusted {
+        ", its logit adjustment undone"
+    } else {
+        ""
+    };
+    let text = format!("Calibrated by temperature: {head}, {network}{undone}.");
     parts::explain(ui, palette, &text);
 }
 
