@@ -29,27 +29,12 @@ use crate::project::{DriftNetwork, Snapshot};
 use crate::queue::Reason;
 use crate::training::TrainEvent;
 use crate::workflows::{
-    Decided, DriftResult, DriftRun, DriftSession, FineTuneCost, FineTuneEvent, FollowUp,
-    ImageGroups, Places, PlanCost, Review, RunSummary, SubmitSummary, UnfinishedFineTune,
-    UnfinishedRun,
+    DriftRun, DriftSession, FineTuneCost, FineTuneEvent, ImageGroups, Places, PlanCost, Refitted,
+    Review, RunSummary, SubmitSummary, UnfinishedFineTune, UnfinishedRun,
 };
 
 /// What a scan hands over at a time.
 pub type FactsBatch = Vec<(ImageId, Result<Facts, String>)>;
-
-/// What a fit of the drift model brings.
-pub struct Refitted {
-    /// Scores and quality.
-    pub result: DriftResult,
-    /// What follows from them.
-    pub decided: Decided,
-    /// What became of the miss that is followed, once it is learned.
-    pub followed: Option<FollowUp>,
-    /// Cosine similarity of images to the nearest one labelled drift.
-    pub near: HashMap<ImageId, f32>,
-    /// What to label next, each image with its reason.
-    pub queue: Result<Vec<(ImageId, Reason)>, String>,
-}
 
 /// The open data set: its mirror, its threads, its views.
 pub struct Workspace {

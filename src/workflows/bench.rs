@@ -21,7 +21,7 @@ use super::{OpenRequest, WorkflowError, open, open_thumbnails, sample, scan};
 
 /// Labels given in `bench label`.
 const LABELS: usize = 400;
-/// Labels that the head of `bench drift` learns from, beside 667 regular images, and how often it does.
+/// Labels that the head of `bench drift` learns from, beside 2,000 regular images, and how often it does.
 #[cfg(feature = "torch")]
 const DRIFT_LABELS: usize = 200;
 #[cfg(feature = "torch")]
@@ -242,6 +242,21 @@ fn drift(data: &Path, place: &Path, context: &JobContext) -> Result<Vec<Figure>,
         }
         let name = format!("drift refit and rerank of {images}");
         figures.push(Figure::times(&name, times));
+        let snapshot = project(data, place)?.snapshot();
+        let mut times = Vec::new();
+        for round in 0..=REFITS {
+            context.report(round as u64, REFITS as u64, "all that follows from a label");
+            if context.should_stop() {
+                return Err(WorkflowError::Cancelled);
+            }
+            let started = Instant::now();
+            std::hint::black_box(session.after_label(&snapshot, &labels, &[], None));
+            if round > 0 {
+                times.push(started.elapsed().as_secs_f64() * 1000.0);
+            }
+        }
+        let name = format!("all after a label of {images}");
+        figures.push(Figure::times(&name, times));
         small = small.or(Some((session, labels)));
     }
     context.report(0, 1, "looking for near-duplicates");
@@ -256,11 +271,13 @@ fn drift(data: &Path, place: &Path, context: &JobContext) -> Result<Vec<Figure>,
     let Some((session, labels)) = small else {
         return Ok(figures);
     };
+    figures.extend(label(data, place, context)?);
+    let snapshot = project(data, place)?.snapshot();
     let done = AtomicBool::new(false);
     let while_refitting = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                std::hint::black_box(session.refit(&labels, 1));
+                std::hint::black_box(session.after_label(&snapshot, &labels, &[], None));
             }
         });
         let found = label(data, place, context);

@@ -34,6 +34,8 @@ mod pictures;
 #[cfg(feature = "torch")]
 mod precision;
 #[cfg(feature = "torch")]
+mod refit;
+#[cfg(feature = "torch")]
 mod rehearse;
 #[cfg(feature = "torch")]
 mod resume;
@@ -85,6 +87,8 @@ pub use groups::ImageGroups;
 pub use machine::machine;
 #[cfg(feature = "torch")]
 pub use precision::{precision_fallback, precision_in_words};
+#[cfg(feature = "torch")]
+pub use refit::Refitted;
 #[cfg(feature = "torch")]
 pub use rehearse::{Rehearsal, RehearseRequest, rehearse};
 #[cfg(feature = "torch")]

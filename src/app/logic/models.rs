@@ -1,6 +1,5 @@
 //! Training, predictions, review and the drift model: starting their jobs and taking in what they say.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use super::super::start;
 use super::super::state::words::{count, sentence};
 use super::super::state::{DriftEvent, runs::goes_on};
 use super::super::toasts::Level;
-use super::super::workspace::{Refitted, Workspace};
+use super::super::workspace::Workspace;
 use crate::domain::{ImageId, Split};
 use crate::jobs::{JobContext, StopReason};
 use crate::project::Snapshot;
@@ -24,14 +23,6 @@ use crate::workflows::{
 
 /// Neighbours looked up for the inspector, the image itself included.
 const NEIGHBOURS: usize = 9;
-/// Neighbours of each image labelled drift that are put forward as likely drift.
-const NEAR_DRIFT: usize = 20;
-/// Neighbours of a miss that are looked at once it is learned.
-const FOLLOWED: usize = 8;
-/// Images that the queue which finds drift holds beyond the present one.
-const DEALT: usize = 60;
-/// Repeats of the cross-validation behind a live refit: few, so that its figures come with the next image.
-const REFIT_REPEATS: usize = 2;
 
 /// Threads for libtorch: painting keeps a core.
 pub(super) fn compute_threads() -> usize {
@@ -476,41 +467,15 @@ impl App {
         }
         w.drift.apply(DriftEvent::Fitting);
         let labels = drift_labels(w);
-        let found: Vec<ImageId> = labels
-            .iter()
-            .filter(|(_, drift)| *drift)
-            .map(|(image, _)| *image)
-            .collect();
         let repeated = w.walk.repeated();
         let snapshot = w.snapshot();
-        let followed = w.drift.following().filter(|image| found.contains(image));
+        let followed = w.drift.following();
         let outcome = w.refit_job.start(
             &mut self.numbers,
             "fitting the drift model",
             false,
             &self.wake,
-            move |_, _| {
-                let result = session.refit(&labels, REFIT_REPEATS);
-                let mut near: HashMap<ImageId, f32> = HashMap::new();
-                for image in found {
-                    for (other, similarity) in session.neighbours(image, NEAR_DRIFT) {
-                        let best = near.entry(other).or_insert(similarity);
-                        *best = best.max(similarity);
-                    }
-                }
-                // Without a queue the fit still counts.
-                let queue = session.queue(&labels, &repeated, DEALT, workflows::QUEUE_SEED);
-                let decided = session.decide(&snapshot, &labels, &result, workflows::QUEUE_SEED);
-                let followed =
-                    followed.and_then(|image| session.follow_up(&labels, image, FOLLOWED));
-                Ok(Refitted {
-                    result,
-                    decided,
-                    followed,
-                    near,
-                    queue: queue.map_err(|error| sentence(&error.to_string())),
-                })
-            },
+            move |_, _| Ok(session.after_label(&snapshot, &labels, &repeated, followed)),
         );
         self.started(outcome);
     }
@@ -557,7 +522,7 @@ impl App {
                         w.walk.deal(&queue, &w.groups);
                         w.next_to_label = queue;
                     }
-                    Err(why) => self.toasts.add(Level::Error, why),
+                    Err(why) => self.toasts.add(Level::Error, sentence(&why)),
                 }
                 if w.walk.strategy == Some(Strategy::FindDrift) && w.inspected.is_none() {
                     w.inspected = w.walk.current();

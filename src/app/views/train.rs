@@ -691,6 +691,7 @@ fn field(
 fn combo(ui: &mut Ui, salt: &str, now: &str, add: impl FnOnce(&mut Ui)) -> egui::Response {
     ComboBox::from_id_salt(salt)
         .width(170.0)
+        .height(320.0)
         .selected_text(now)
         .show_ui(ui, add)
         .response
