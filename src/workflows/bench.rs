@@ -242,7 +242,7 @@ fn drift(data: &Path, place: &Path, context: &JobContext) -> Result<Vec<Figure>,
         }
         let name = format!("drift refit and rerank of {images}");
         figures.push(Figure::times(&name, times));
-        let snapshot = project(data, place)?.snapshot();
+        let snapshot = crowded(project(data, place)?.snapshot(), images);
         let mut times = Vec::new();
         for round in 0..=REFITS {
             context.report(round as u64, REFITS as u64, "all that follows from a label");
@@ -272,7 +272,7 @@ fn drift(data: &Path, place: &Path, context: &JobContext) -> Result<Vec<Figure>,
         return Ok(figures);
     };
     figures.extend(label(data, place, context)?);
-    let snapshot = project(data, place)?.snapshot();
+    let snapshot = crowded(project(data, place)?.snapshot(), session.images.len());
     let done = AtomicBool::new(false);
     let while_refitting = std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -289,6 +289,21 @@ fn drift(data: &Path, place: &Path, context: &JobContext) -> Result<Vec<Figure>,
         ..figure
     }));
     Ok(figures)
+}
+
+/// The data set with its images over and over until there are `images`, as many as made embeddings.
+#[cfg(feature = "torch")]
+fn crowded(mut snapshot: Snapshot, images: usize) -> Snapshot {
+    let manifest = Arc::make_mut(&mut snapshot.manifest);
+    manifest.images = manifest
+        .images
+        .iter()
+        .cycle()
+        .take(images)
+        .cloned()
+        .collect();
+    *Arc::make_mut(&mut snapshot.hand) = vec![None; images];
+    snapshot
 }
 
 type Measure = fn(&Path, &Path, &JobContext) -> Result<Vec<Figure>, WorkflowError>;
