@@ -72,7 +72,7 @@ pub use local::LocalShape;
 pub use logistic::{LogisticOptions, LogisticRegression};
 pub use mahalanobis::{Mahalanobis, RelativeMahalanobis};
 pub use max_softmax::MaxSoftmax;
-pub use neighbours::{NearestNeighbours, similarity_to_nearest};
+pub use neighbours::{NearestNeighbours, most_similar, similarity_to_nearest};
 pub use padim::{Padim, PadimBuilder, PadimOptions, organisers_batch_min_max};
 pub use patch_core::{PatchCore, PatchCoreBuilder, PatchCoreOptions, PatchPool, PatchReport};
 pub use pixel_spade::{PictureSource, PixelSpade, PixelSpadeScore};

@@ -198,9 +198,73 @@ pub fn similarity_to_nearest(
         .collect())
 }
 
+/// The `k` rows most like row `row`, the nearest first, each with the cosine similarity of its first `width`
+/// numbers, in `[-1, 1]`; of equally near ones the earlier first. `row` itself is left out.
+///
+/// # Panics
+/// For a `row` that is none, or a `width` above that of the rows.
+#[must_use]
+pub fn most_similar(
+    features: EmbeddingView<'_>,
+    width: usize,
+    row: usize,
+    k: usize,
+) -> Vec<(usize, f32)> {
+    let rows = features.data().par_chunks_exact(features.dim());
+    let here = &features.data()[row * features.dim()..][..width];
+    let length = dot(here, here);
+    let mut others: Vec<(usize, f32)> = rows
+        .enumerate()
+        .filter(|(other, _)| *other != row)
+        .map(|(other, there)| {
+            let there = &there[..width];
+            let lengths = (length * dot(there, there)).sqrt();
+            (other, dot(here, there) / lengths.max(f32::MIN_POSITIVE))
+        })
+        .collect();
+    let nearer = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    // Only the few at the front are wanted in order.
+    if k < others.len() {
+        others.select_nth_unstable_by(k, nearer);
+        others.truncate(k);
+    }
+    others.sort_unstable_by(nearer);
+    others
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_most_similar_are_those_of_a_full_sort() {
+        const DIM: usize = 21;
+        let mut rows = noise(60, DIM, 3);
+        // Equally near ones, and a row without a direction.
+        rows.copy_within(7 * DIM..8 * DIM, 30 * DIM);
+        rows[40 * DIM..41 * DIM].fill(0.0);
+        let view = EmbeddingView::new(&rows, DIM).expect("whole rows");
+        let width = 18;
+        for row in [0, 7, 40] {
+            let part = |at: usize| &rows[at * DIM..][..width];
+            let cosine = |other: usize| {
+                let product = |a: &[f32], b: &[f32]| -> f64 {
+                    let pairs = a.iter().zip(b);
+                    pairs.map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+                };
+                let (a, b) = (part(row), part(other));
+                product(a, b) / (product(a, a) * product(b, b)).sqrt().max(1e-30)
+            };
+            let all = most_similar(view, width, row, 100);
+            assert_eq!(all.len(), 59);
+            assert!(all.is_sorted_by(|a, b| (b.1, a.0) <= (a.1, b.0)), "{all:?}");
+            for (other, similarity) in &all {
+                assert!((f64::from(*similarity) - cosine(*other)).abs() < 1e-5);
+            }
+            assert_eq!(most_similar(view, width, row, 5), all[..5]);
+            assert!(most_similar(view, width, row, 0).is_empty());
+        }
+    }
     use crate::drift::scorer::testing::{check_scorer, noise};
 
     const ROWS: [f32; 8] = [1.0, 0.0, 0.0, 2.0, 3.0, 3.0, -1.0, 0.0];

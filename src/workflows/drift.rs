@@ -23,7 +23,7 @@ use serde::Serialize;
 use crate::domain::{ClassId, ImageId, Prediction, Split};
 use crate::drift::{
     Calibration, DriftError, DriftSpace, DuplicateGroups, EmbeddingView, Fitted, Images,
-    LocalShape, LocalSource, NamedScores, PictureSource, Pool, SpaceRows, k_center,
+    LocalShape, LocalSource, NamedScores, PictureSource, Pool, SpaceRows, k_center, most_similar,
     similarity_to_nearest,
 };
 use crate::evaluation::{CvPlan, CvReport, cross_validate_grouped};
@@ -576,24 +576,12 @@ impl DriftSession {
         let Some(row) = self.rows.get(&image).copied() else {
             return Vec::new();
         };
-        let (dim, kept) = (self.space.dim(), self.space.components());
-        let direction = |row: usize| &self.features[row * dim..][..kept];
-        let similarity = |a: &[f32], b: &[f32]| {
-            let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f32>();
-            dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(f32::MIN_POSITIVE)
+        let rows = &self.features[..self.images.len() * self.space.dim()];
+        let Ok(rows) = EmbeddingView::new(rows, self.space.dim()) else {
+            return Vec::new();
         };
-        let mut others: Vec<(ImageId, f32)> = (0..self.images.len())
-            .filter(|other| *other != row)
-            .map(|other| {
-                (
-                    self.images[other],
-                    similarity(direction(row), direction(other)),
-                )
-            })
-            .collect();
-        others.sort_by(|a, b| b.1.total_cmp(&a.1));
-        others.truncate(k);
-        others
+        let found = most_similar(rows, self.space.components(), row, k).into_iter();
+        found.map(|(row, s)| (self.images[row], s)).collect()
     }
 
     /// Probability of drift of `image` by a head that learns from all of `labels`, its own among them; none for an
