@@ -14,8 +14,10 @@ const WEIGHT: f64 = 0.5;
 const MEAN: &str = "pixel spade";
 const AREA: &str = "pixel spade, odd area";
 const SPOT: &str = "pixel spade, oddest spot";
+/// The same, as it stands out beside similar regular images.
+pub(super) const SPOT_CONTRAST: &str = "pixel spade, oddest spot beside similar";
 /// The scores of pictures by name.
-pub(super) const SCORES: [&str; 3] = [MEAN, AREA, SPOT];
+pub(super) const SCORES: [&str; 4] = [MEAN, AREA, SPOT, SPOT_CONTRAST];
 
 /// Compares pictures with similar regular ones ([`PixelSpade`]), and their plain numbers with those of regular
 /// ones: brightness, sharpness and what else the source measures.
@@ -34,6 +36,14 @@ pub(super) struct Seen {
     pub scores: Vec<(&'static str, Vec<f64>)>,
     /// Row after row of [`Appearance::width`] features.
     pub features: Vec<f32>,
+}
+
+impl Seen {
+    /// How odd the oddest spot of each image is, where that is told.
+    pub fn spots(&self) -> Option<&[f64]> {
+        let found = self.scores.iter().find(|(name, _)| *name == SPOT);
+        found.map(|(_, values)| values.as_slice())
+    }
 }
 
 impl Appearance {
@@ -131,7 +141,10 @@ impl Appearance {
             })
             .collect::<Result<_, _>>()?;
         let of = |value: fn(&PixelSpadeScore) -> f64| {
-            scores.iter().map(|s| value(s).ln_1p()).collect::<Vec<_>>()
+            scores
+                .iter()
+                .map(|s| value(s).max(0.0).ln_1p())
+                .collect::<Vec<_>>()
         };
         Ok(vec![
             (MEAN, of(|s| s.mean)),

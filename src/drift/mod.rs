@@ -12,6 +12,7 @@
 //! | [`PatchCore`], [`Padim`] | local features | an odd spot |
 //! | [`Spade`] | local features | not as in similar images, at the same place |
 //! | [`PixelSpade`] | pictures | looks like in none of the similar pictures |
+//! | [`LocalContrast`] | any features and a score | scores more than similar regular images do |
 //! | [`PoolDensity`], [`PoolContrast`] | embeddings of regular and incoming images | new, wherever it lies |
 //!
 //! An embedding is L2-normalised and projected once ([`Projection`]); once drift is labelled, a
@@ -37,6 +38,7 @@ mod histogram;
 mod layout;
 mod linalg;
 mod local;
+mod local_contrast;
 mod logistic;
 mod mahalanobis;
 mod max_softmax;
@@ -69,6 +71,7 @@ pub use histogram::{HistogramBin, score_histogram};
 #[cfg(feature = "gui")]
 pub use layout::{LayoutStep, leading_two, neighbour_layout};
 pub use local::LocalShape;
+pub use local_contrast::LocalContrast;
 pub use logistic::{LogisticOptions, LogisticRegression};
 pub use mahalanobis::{Mahalanobis, RelativeMahalanobis};
 pub use max_softmax::MaxSoftmax;

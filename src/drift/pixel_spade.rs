@@ -1,6 +1,8 @@
 //! What looks like in none of the similar pictures.
 
-use driftscope_kernels::least_difference;
+use std::ops::Range;
+
+use driftscope_kernels::{least_window_difference, windows_along};
 
 use super::DriftError;
 
@@ -8,11 +10,19 @@ use super::DriftError;
 const MEMORY: usize = 250_000_000;
 /// Pixels up, down, left and right by which pictures of the same scene may be shifted.
 const REACH: usize = 2;
-/// Side of the squares that pictures are told alike by, and of the window that a spot is looked for with.
+/// Side of the squares that pictures are told alike by, and of the windows that are compared.
 const BLOCK: usize = 6;
 const WINDOW: usize = 5;
-/// One window in so many counts as odd area.
+/// Blocks along a part of the picture, which has similar pictures of its own, and blocks around it by which they are
+/// told alike too.
+const PART: usize = 6;
+const AROUND: usize = 1;
+/// One window in so many counts as odd area, and as the oddest spot.
 const AREA_SHARE: usize = 100;
+const SPOT_SHARE: usize = 1_000;
+/// Windows to the right and down from one to another that a spot has to stand out from: two windows away in four
+/// directions.
+const BESIDE: [(isize, isize); 4] = [(10, 0), (7, 7), (0, 10), (-7, 7)];
 
 /// The pictures of one set, fetched one at a time: square, grey, all of one side.
 pub trait PictureSource: Sync {
@@ -26,11 +36,14 @@ pub trait PictureSource: Sync {
     fn numbers(&self, row: usize) -> Vec<f64>;
 }
 
-/// Compares each pixel with the same place of the regular pictures that the whole resembles most, and keeps the
-/// smallest difference: SPADE (Cohen & Hoshen, 2020, <https://arxiv.org/abs/2005.02357>) on the pixels themselves.
-/// It sees what a network overlooks, such as a speck of debris that is small against a network's field of view.
-/// It means nothing where pictures are not taken of the same scene again and again; its calibration on
-/// regular pictures says so.
+/// Compares each window of a few pixels with the same place of similar regular pictures, and keeps the smallest
+/// difference: SPADE (Cohen & Hoshen, 2020, <https://arxiv.org/abs/2005.02357>) on the pixels themselves. It sees what
+/// a network overlooks, such as a speck of debris that is small against a network's field of view. It means nothing
+/// where pictures are not taken of the same scene again and again; its calibration on regular pictures says so.
+///
+/// Two departures from the paper. A window is compared as a whole: where what is bright in one picture is dark in
+/// another, each pixel alone of a speck would be like one of them. And each part of a picture has similar pictures of
+/// its own: what varies at one place does not have to come together with what varies at another.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PixelSpade {
     side: usize,
@@ -43,11 +56,13 @@ pub struct PixelSpade {
 /// What [`PixelSpade`] says of a picture, in grey levels `0..=255`. Higher is more like drift.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PixelSpadeScore {
-    /// Mean difference over all pixels.
+    /// Mean difference of all windows.
     pub mean: f64,
-    /// Mean over the hundredth of the picture that differs most.
+    /// Of the hundredth of them that differ most.
     pub area: f64,
-    /// Mean over the 5 x 5 pixels that differ most.
+    /// Of the thousandth of them that stand out most from the windows on both sides, in whichever direction they do so
+    /// least: a spot does in all of them, an edge that has moved does not along itself. Negative only where no window
+    /// does.
     pub spot: f64,
 }
 
@@ -69,7 +84,7 @@ impl PixelSpade {
         pictures: impl ExactSizeIterator<Item = Vec<u8>>,
     ) -> Result<Self, DriftError> {
         let n = pictures.len();
-        if side < BLOCK + 2 * REACH {
+        if side < BLOCK.max(WINDOW + 2 * REACH) {
             return Err(DriftError::NoEmbeddings);
         }
         if !(1..n).contains(&k) {
@@ -98,47 +113,61 @@ impl PixelSpade {
         picture: &[u8],
         without: Option<usize>,
     ) -> Result<PixelSpadeScore, DriftError> {
-        let differences = self.map(picture, without)?;
-        let (inner, side) = inside(&differences, self.side);
-        let mean = inner.iter().map(|v| f64::from(*v)).sum::<f64>() / inner.len() as f64;
-        let mut windows = windows(&inner, side);
+        let mut windows = self.map(picture, without)?;
+        let mut spots = spots(&windows, windows_along(self.side, WINDOW, REACH));
+        windows.sort_unstable_by(|a, b| b.cmp(a));
+        spots.sort_unstable_by(|a, b| b.cmp(a));
         let area = windows.len().div_ceil(AREA_SHARE);
-        windows.select_nth_unstable_by(area - 1, |a, b| b.cmp(a));
-        let pixels = (WINDOW * WINDOW) as f64;
-        let odd = &windows[..area];
-        let sum: u64 = odd.iter().map(|v| u64::from(*v)).sum();
-        let highest = odd.iter().max().copied().unwrap_or(0);
+        let spot = spots.len().div_ceil(SPOT_SHARE);
         Ok(PixelSpadeScore {
-            mean,
-            area: sum as f64 / area as f64 / pixels,
-            spot: f64::from(highest) / pixels,
+            mean: mean(windows.iter().map(|v| f64::from(*v))),
+            area: mean(windows[..area].iter().map(|v| f64::from(*v))),
+            spot: mean(spots[..spot].iter().map(|v| f64::from(*v))),
         })
     }
 
-    /// The smallest difference of each pixel, rows from the top.
+    /// The smallest difference of each window of 5 x 5 pixels, summed over them: rows from the top, the first window 2
+    /// pixels from the border.
     ///
     /// # Errors
     /// As [`score`](Self::score).
-    pub fn map(&self, picture: &[u8], without: Option<usize>) -> Result<Vec<u8>, DriftError> {
+    pub fn map(&self, picture: &[u8], without: Option<usize>) -> Result<Vec<u16>, DriftError> {
         let picture = self.smooth(picture)?;
         let own = blocks(&picture, self.side);
-        let mut order: Vec<(u64, usize)> = self
-            .blocks
-            .chunks_exact(own.len())
-            .enumerate()
-            .filter(|(at, _)| Some(*at) != without)
-            .map(|(at, blocks)| (distance(&own, blocks), at))
-            .collect();
-        let k = self.k.min(order.len());
-        if k < order.len() {
-            order.select_nth_unstable(k);
-        }
-        let mut best = vec![u8::MAX; picture.len()];
-        for (_, at) in &order[..k] {
-            let reference = &self.pictures[at * picture.len()..][..picture.len()];
-            least_difference(&picture, reference, self.side, REACH, &mut best);
+        let known = self.pictures.len() / picture.len();
+        let along = windows_along(self.side, WINDOW, REACH);
+        let mut best = vec![u16::MAX; along * along];
+        for part in self.parts() {
+            let mut order: Vec<(u64, usize)> = (0..known)
+                .filter(|at| Some(*at) != without)
+                .map(|at| (part.distance(&own, &self.blocks[at * own.len()..]), at))
+                .collect();
+            let k = self.k.min(order.len());
+            if k < order.len() {
+                order.select_nth_unstable(k);
+            }
+            for (_, at) in &order[..k] {
+                let reference = &self.pictures[at * picture.len()..][..picture.len()];
+                let pictures = (&picture[..], reference);
+                let windows = (part.columns.windows.clone(), part.rows.windows.clone());
+                least_window_difference(pictures, self.side, WINDOW, REACH, windows, &mut best);
+            }
         }
         Ok(best)
+    }
+
+    /// The parts that have similar pictures of their own, side by side.
+    fn parts(&self) -> Vec<Part> {
+        let stretches = Stretch::all(self.side);
+        let row = |rows: &Stretch| {
+            let part = |columns: &Stretch| Part {
+                stride: self.side / BLOCK,
+                columns: columns.clone(),
+                rows: rows.clone(),
+            };
+            stretches.iter().map(part).collect::<Vec<_>>()
+        };
+        stretches.iter().flat_map(row).collect()
     }
 
     /// The mean over 3 x 3 pixels, so that grain counts less. The outermost pixels stay as they are.
@@ -164,6 +193,28 @@ impl PixelSpade {
     }
 }
 
+/// Of sums over windows, in grey levels.
+fn mean(sums: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let n = sums.len() as f64;
+    sums.sum::<f64>() / n / (WINDOW * WINDOW) as f64
+}
+
+/// How much each window differs more than the larger of the two on both sides, in the direction in which that is least.
+/// Beyond the border there is what is at the border.
+fn spots(windows: &[u16], along: usize) -> Vec<i32> {
+    let clamped = |at: usize, by: isize| at.saturating_add_signed(by).min(along - 1);
+    let spot = |at: usize| {
+        let (y, x) = (at / along, at % along);
+        let beside = |(right, down): (isize, isize)| {
+            let other = |by: isize| windows[clamped(y, by * down) * along + clamped(x, by * right)];
+            i32::from(windows[at]) - i32::from(other(1).max(other(-1)))
+        };
+        let least = BESIDE.into_iter().map(beside).min();
+        least.expect("there are directions")
+    };
+    (0..windows.len()).map(spot).collect()
+}
+
 /// Means of squares of `BLOCK` pixels; what is left over at the right and below does not count.
 fn blocks(picture: &[u8], side: usize) -> Vec<u8> {
     let n = side / BLOCK;
@@ -181,38 +232,61 @@ fn blocks(picture: &[u8], side: usize) -> Vec<u8> {
         .collect()
 }
 
-fn distance(a: &[u8], b: &[u8]) -> u64 {
-    let squared = |(a, b): (&u8, &u8)| u64::from(a.abs_diff(*b)).pow(2);
-    a.iter().zip(b).map(squared).sum()
+/// Where a part lies along one side of the picture.
+#[derive(Clone, Debug, PartialEq)]
+struct Stretch {
+    /// The blocks that it and what is around it are told alike by.
+    blocks: Range<usize>,
+    /// The windows with their middle in it.
+    windows: Range<usize>,
 }
 
-/// The picture without the border, which not every shift reaches, and its side.
-fn inside(picture: &[u8], side: usize) -> (Vec<u8>, usize) {
-    let inner = side - 2 * REACH;
-    let rows = picture.chunks_exact(side).skip(REACH).take(inner);
-    (
-        rows.flat_map(|row| &row[REACH..][..inner])
-            .copied()
-            .collect(),
-        inner,
-    )
-}
-
-/// The sum over each window.
-fn windows(picture: &[u8], side: usize) -> Vec<u32> {
-    let n = side - WINDOW + 1;
-    let mut found = Vec::with_capacity(n * n);
-    let mut columns = vec![0_u32; side];
-    for y in 0..n {
-        columns.fill(0);
-        for row in picture[y * side..].chunks_exact(side).take(WINDOW) {
-            for (sum, v) in columns.iter_mut().zip(row) {
-                *sum += u32::from(*v);
+impl Stretch {
+    /// All of them, in order; the last takes what is left over.
+    fn all(side: usize) -> Vec<Self> {
+        let blocks = side / BLOCK;
+        let parts = (blocks / PART).max(1);
+        let along = windows_along(side, WINDOW, REACH);
+        // The first window from this part on.
+        let start = |part: usize| match part {
+            0 => 0,
+            part if part == parts => along,
+            part => part * PART * BLOCK - REACH - WINDOW / 2,
+        };
+        let stretch = |part: usize| {
+            let end = if part + 1 == parts {
+                blocks
+            } else {
+                (part + 1) * PART
+            };
+            Self {
+                blocks: (part * PART).saturating_sub(AROUND)..(end + AROUND).min(blocks),
+                windows: start(part)..start(part + 1),
             }
-        }
-        found.extend(columns.windows(WINDOW).map(|w| w.iter().sum::<u32>()));
+        };
+        (0..parts).map(stretch).collect()
     }
-    found
+}
+
+/// A part of the picture, `stride` blocks wide.
+struct Part {
+    stride: usize,
+    columns: Stretch,
+    rows: Stretch,
+}
+
+impl Part {
+    /// How different two pictures are there, by their blocks.
+    fn distance(&self, a: &[u8], b: &[u8]) -> u64 {
+        let squared = |(a, b): (&u8, &u8)| u32::from(a.abs_diff(*b)).pow(2);
+        let row = |y: usize| {
+            let columns = y * self.stride + self.columns.blocks.start
+                ..y * self.stride + self.columns.blocks.end;
+            let pairs = a[columns.clone()].iter().zip(&b[columns]);
+            u64::from(pairs.map(squared).sum::<u32>())
+        };
+        self.rows.blocks.clone().map(row).sum()
+    }
 }
 
 #[cfg(test)]
@@ -256,8 +330,11 @@ mod tests {
         assert!(found.spot > 3.0 * usual.spot, "{found:?} {usual:?}");
         assert!(found.area > usual.area && found.mean > usual.mean);
         let map = spade.map(&odd, None).expect("a map");
-        let oddest = (0..SIDE * SIDE).max_by_key(|at| map[*at]).expect("a pixel");
-        assert!((15..19).contains(&(oddest / SIDE)) && (20..24).contains(&(oddest % SIDE)));
+        let along = windows_along(SIDE, WINDOW, REACH);
+        let oddest = (0..map.len()).max_by_key(|at| map[*at]).expect("a window");
+        let middle = REACH + WINDOW / 2;
+        let (y, x) = (oddest / along + middle, oddest % along + middle);
+        assert!((15..19).contains(&y) && (20..24).contains(&x), "{y} {x}");
     }
 
     #[test]
@@ -299,18 +376,23 @@ mod tests {
         assert!(matches!(other, Err(DriftError::DimensionMismatch { .. })));
     }
 
-    proptest! {
-        #[test]
-        fn windows_are_sums(picture in prop::collection::vec(any::<u8>(), 81)) {
-            let found = windows(&picture, 9);
-            prop_assert_eq!(found.len(), 25);
-            for (at, sum) in found.iter().enumerate() {
-                let (y, x) = (at / 5, at % 5);
-                let cells = (0..25).map(|i| picture[(y + i / 5) * 9 + x + i % 5]);
-                prop_assert_eq!(*sum, cells.map(u32::from).sum::<u32>());
-            }
-        }
+    #[test]
+    fn a_spot_stands_out_and_a_line_does_not() {
+        let along = 41;
+        let mut windows = vec![100_u16; along * along];
+        windows[20 * along..21 * along].fill(900);
+        let line = spots(&windows, along);
+        assert_eq!(line.iter().max(), Some(&0));
+        windows[5 * along + 30] = 700;
+        let found = spots(&windows, along);
+        assert_eq!(found[5 * along + 30], 600);
+        assert_eq!(found.iter().filter(|v| **v > 0).count(), 1);
+        // In the corner there is nothing on one side.
+        windows[0] = 500;
+        assert_eq!(spots(&windows, along)[0], 0);
+    }
 
+    proptest! {
         /// More references can only find something more alike.
         #[test]
         fn more_references_never_add_a_difference(seed in 20_usize..200, k in 1_usize..6) {

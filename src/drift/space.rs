@@ -4,15 +4,18 @@
 use super::folds::{Folds, out_of_fold};
 use super::linalg::{dot, normalised};
 use super::{
-    Calibration, DriftError, EmbeddingView, LocalShape, LogisticOptions, LogisticRegression,
-    Mahalanobis, NearestNeighbours, PatchCore, PatchCoreBuilder, PatchCoreOptions, PictureSource,
-    PoolDensity, Projection, RelativeMahalanobis, Scorer, Spade, SpadeScore,
+    Calibration, DriftError, EmbeddingView, LocalContrast, LocalShape, LogisticOptions,
+    LogisticRegression, Mahalanobis, NearestNeighbours, PatchCore, PatchCoreBuilder,
+    PatchCoreOptions, PictureSource, PoolDensity, Projection, RelativeMahalanobis, Scorer, Spade,
+    SpadeScore,
     appearance::{self, Appearance, Seen},
 };
 use crate::domain::ClassId;
 
 /// Neighbours that a crowd of incoming images is told by.
 const CROWD: usize = 10;
+/// Regular images that say what is usual for images like them.
+const USUAL: usize = 10;
 /// Folds that regular training images are scored in.
 const FOLDS: usize = 5;
 /// Parts that regular images are in while local features are compared with those of the other parts.
@@ -98,6 +101,7 @@ pub struct DriftSpace {
     places: Option<Places>,
     style: Option<Directions>,
     appearance: Option<Appearance>,
+    contrast: Option<(LocalContrast, Calibration)>,
 }
 
 /// The directions in which regular images vary, and the one scale of them all.
@@ -311,6 +315,10 @@ impl DriftSpace {
             Some(pictures) => Some(Appearance::fit(pictures, known, rows.len())?).unzip(),
             None => (None, None),
         };
+        let contrast = match seen.as_ref().and_then(|seen| seen.spots()) {
+            Some(spots) => contrasted(rows, spots)?,
+            None => None,
+        };
         let scale = spread(&projected, dim);
         let (spots, descriptors) = spots.unzip();
         let space = Self {
@@ -324,13 +332,14 @@ impl DriftSpace {
             places,
             style,
             appearance,
+            contrast,
         };
         let parts = Parts {
             descriptors,
             styles,
             seen,
         };
-        let train = space.rows(&projected, parts, train_scores)?;
+        let train = space.rows(&projected, parts, train_scores, Some)?;
         let pool = match pool {
             Some(pool) => {
                 let own = space
@@ -370,6 +379,7 @@ impl DriftSpace {
             PATCHES,
             PLACES,
             PLACE,
+            appearance::SPOT_CONTRAST,
         ];
         let kept = scores
             .iter()
@@ -442,20 +452,27 @@ impl DriftSpace {
             styles: local.map(|local| styles(local, rows.len())),
             seen,
         };
-        self.rows(projected, parts, scores)
+        self.rows(projected, parts, scores, own)
     }
 
-    /// Puts the numbers of each image together.
+    /// Puts the numbers of each image together; `own` gives the row among the regular images of one that is one of those.
     fn rows(
         &self,
         projected: &[f32],
         found: Parts,
         mut raw: Vec<(&'static str, Vec<f64>)>,
+        own: impl Fn(usize) -> Option<usize> + Sync,
     ) -> Result<SpaceRows, DriftError> {
-        let seen = found.seen.map(|seen| {
-            raw.extend(seen.scores);
-            seen.features
-        });
+        let rows = EmbeddingView::new(projected, self.projection.components())?;
+        let mut seen = None;
+        if let Some(found) = found.seen {
+            if let (Some((fitted, _)), Some(spots)) = (&self.contrast, found.spots()) {
+                let beside = fitted.contrast(rows, spots, &own)?;
+                raw.push((appearance::SPOT_CONTRAST, beside));
+            }
+            raw.extend(found.scores);
+            seen = Some(found.features);
+        }
         let scores: Vec<NamedScores> = raw
             .into_iter()
             .filter_map(|(name, values)| {
@@ -508,6 +525,7 @@ impl DriftSpace {
             PLACES => self.places.as_ref().map(|places| &places.mean),
             PLACE => self.places.as_ref().map(|places| &places.spot),
             Self::DENSITY => self.density.as_ref().map(|(_, c)| c),
+            appearance::SPOT_CONTRAST => self.contrast.as_ref().map(|(_, c)| c),
             other => self.appearance.as_ref()?.calibration(other),
         }
     }
@@ -773,6 +791,18 @@ fn calibrated<S: Scorer>(
         Some(calibration) => Ok((Some((fit(&all)?, calibration)), Some(held_out))),
         None => Ok((None, None)),
     }
+}
+
+/// How the `scores` of regular images stand out beside similar ones, fitted and calibrated; none where there are too few
+/// images, or none stands out.
+fn contrasted(rows: EmbeddingView<'_>, scores: &[f64]) -> Result<Fit<LocalContrast>, DriftError> {
+    if rows.len() <= USUAL {
+        return Ok(None);
+    }
+    let fitted = LocalContrast::fit(rows, scores.to_vec(), USUAL)?;
+    let found = fitted.contrast(rows, scores, Some)?;
+    let calibration = Calibration::unless_constant(found)?;
+    Ok(calibration.map(|calibration| (fitted, calibration)))
 }
 
 /// Root mean square of all values: the standard deviation over centred components. 1 where there is none.

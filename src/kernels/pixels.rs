@@ -1,46 +1,115 @@
+use std::ops::Range;
+
 use crate::arch;
 
 /// Pixels between the shifts that are tried.
 const STEP: usize = 2;
+/// Pixels along the side of a window, at most, so that its sum is a `u16`.
+const LARGEST: usize = 16;
 
-/// For each pixel of a grey picture of `side * side`, the smallest difference to `reference`, shifted by up to
-/// `reach` pixels up, down, left and right in steps of two, if smaller than what `best` holds. What a shift takes
-/// from beyond the border counts as no difference seen: `best` stays as it is there.
+/// How many windows lie side by side where every shift of each lies within the picture.
+#[must_use]
+pub fn windows_along(side: usize, window: usize, reach: usize) -> usize {
+    (side + 1).saturating_sub(window + 2 * reach)
+}
+
+/// For each window of `window * window` pixels of a grey picture of `side * side`, the smallest sum of absolute
+/// differences to the same window of `reference`, shifted by up to `reach` pixels up, down, left and right in steps of
+/// two, if smaller than what `best` holds. A window is compared as a whole: all of its pixels with the same shift.
+/// `best` has [`windows_along`] entries in a row, and as many rows; the first window starts `reach` pixels from the
+/// left and from above. Only windows in these `columns` and `rows` of `best` are compared.
 ///
 /// # Panics
-/// When a slice does not fit the shape.
-pub fn least_difference(
-    picture: &[u8],
-    reference: &[u8],
+/// When a slice or a range does not fit the shape, or a window is empty or larger than 16 pixels.
+pub fn least_window_difference(
+    (picture, reference): (&[u8], &[u8]),
     side: usize,
+    window: usize,
     reach: usize,
-    best: &mut [u8],
+    (columns, rows): (Range<usize>, Range<usize>),
+    best: &mut [u16],
 ) {
     assert_eq!(picture.len(), side * side, "a picture of that size");
     assert_eq!(reference.len(), side * side, "a reference of that size");
-    assert_eq!(best.len(), side * side, "a value for each pixel");
-    assert!(reach < side || side == 0, "shifts within the picture");
-    arch().dispatch(|| shifted(picture, reference, side, reach, best));
+    assert!((1..=LARGEST).contains(&window), "a window of some pixels");
+    let along = windows_along(side, window, reach);
+    assert_eq!(best.len(), along * along, "a value for each window");
+    assert!(
+        columns.end <= along && rows.end <= along,
+        "windows that are there"
+    );
+    if columns.is_empty() || rows.is_empty() {
+        return;
+    }
+    let wide = columns.len() + window - 1;
+    let mut sums = Sums {
+        rows: vec![0; wide],
+        windows: vec![0; columns.len()],
+    };
+    arch().dispatch(|| {
+        for down in (0..=2 * reach).step_by(STEP) {
+            for right in (0..=2 * reach).step_by(STEP) {
+                // Of one line of the windows, its columns in both pictures.
+                let pair = |y: usize| {
+                    let own = (y + reach) * side + columns.start + reach;
+                    let other = (y + down) * side + columns.start + right;
+                    (&picture[own..][..wide], &reference[other..][..wide])
+                };
+                let best = best.chunks_exact_mut(along).enumerate();
+                let best = best.skip(rows.start).take(rows.len());
+                let best = best.map(|(y, row)| (y, &mut row[columns.clone()]));
+                sums.lower(pair, window, best);
+            }
+        }
+    });
 }
 
-#[inline(always)]
-fn shifted(picture: &[u8], reference: &[u8], side: usize, reach: usize, best: &mut [u8]) {
-    for down in (0..=2 * reach).step_by(STEP) {
-        for y in 0..side {
-            let Some(from) = (y + down).checked_sub(reach).filter(|row| *row < side) else {
-                continue;
-            };
-            let (row, best) = (&picture[y * side..][..side], &mut best[y * side..][..side]);
-            let other = &reference[from * side..][..side];
-            for right in (0..=2 * reach).step_by(STEP) {
-                // Column x is compared with column x + right - reach.
-                let (start, shift) = (reach.saturating_sub(right), right.saturating_sub(reach));
-                let n = side - start.max(shift);
-                let pairs = row[start..].iter().zip(&other[shift..]).take(n);
-                for (best, (a, b)) in best[start..].iter_mut().zip(pairs) {
-                    *best = (*best).min(a.abs_diff(*b));
+/// Sums over the rows of a window, of each column; then over its columns.
+struct Sums {
+    rows: Vec<u16>,
+    windows: Vec<u16>,
+}
+
+impl Sums {
+    /// One shift, whose pairs of lines `pair` gives, for some rows of windows in order.
+    #[inline(always)]
+    fn lower<'a>(
+        &mut self,
+        pair: impl Fn(usize) -> (&'a [u8], &'a [u8]),
+        window: usize,
+        best: impl Iterator<Item = (usize, &'a mut [u16])>,
+    ) {
+        let mut started = false;
+        for (y, best) in best {
+            if !started {
+                self.rows.fill(0);
+                for line in y..y + window - 1 {
+                    self.add(pair(line));
+                }
+                started = true;
+            }
+            self.add(pair(y + window - 1));
+            let along = self.windows.len();
+            self.windows.copy_from_slice(&self.rows[..along]);
+            for column in 1..window {
+                for (sum, v) in self.windows.iter_mut().zip(&self.rows[column..]) {
+                    *sum += v;
                 }
             }
+            for (best, sum) in best.iter_mut().zip(&self.windows) {
+                *best = (*best).min(*sum);
+            }
+            let (a, b) = pair(y);
+            for (sum, (a, b)) in self.rows.iter_mut().zip(a.iter().zip(b)) {
+                *sum -= u16::from(a.abs_diff(*b));
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, (a, b): (&[u8], &[u8])) {
+        for (sum, (a, b)) in self.rows.iter_mut().zip(a.iter().zip(b)) {
+            *sum += u16::from(a.abs_diff(*b));
         }
     }
 }
@@ -56,34 +125,52 @@ mod tests {
     }
 
     #[test]
-    fn each_pixel_is_compared_with_all_shifts_of_the_other() {
+    fn each_window_is_compared_with_all_shifts_of_the_other() {
         everywhere(|| {
-            for (side, reach) in [(1, 0), (5, 2), (37, 2), (40, 4), (33, 0)] {
+            for (side, window, reach) in [(1, 1, 0), (9, 5, 2), (37, 5, 2), (40, 3, 4), (33, 16, 0)]
+            {
                 let (a, b) = (picture(side, 1), picture(side, 2));
-                let mut best = vec![200; side * side];
-                least_difference(&a, &b, side, reach, &mut best);
-                let reach = reach as i32;
-                for y in 0..side as i32 {
-                    for x in 0..side as i32 {
-                        let mut least = 200;
-                        for dy in (-reach..=reach).step_by(2) {
-                            for dx in (-reach..=reach).step_by(2) {
-                                let (v, u) = (y + dy, x + dx);
-                                let inside = 0..side as i32;
-                                if inside.contains(&v) && inside.contains(&u) {
-                                    let (at, other) = (y * side as i32 + x, v * side as i32 + u);
-                                    least = least.min(a[at as usize].abs_diff(b[other as usize]));
-                                }
-                            }
-                        }
-                        assert_eq!(
-                            best[(y * side as i32 + x) as usize],
-                            least,
-                            "{side} {y} {x}"
-                        );
+                let along = windows_along(side, window, reach);
+                assert_eq!(along, side + 1 - window - 2 * reach);
+                let most = 80 * (window * window) as u16;
+                let mut best = vec![most; along * along];
+                let (columns, rows) = (along / 3..along, 0..along - along / 4);
+                let part = (columns.clone(), rows.clone());
+                least_window_difference((&a, &b), side, window, reach, part, &mut best);
+                for (at, found) in best.iter().enumerate() {
+                    let (y, x) = (at / along, at % along);
+                    if !rows.contains(&y) || !columns.contains(&x) {
+                        assert_eq!(*found, most, "{side} {window} {reach} {y} {x}");
+                        continue;
                     }
+                    let mut least = most;
+                    for down in (0..=2 * reach).step_by(2) {
+                        for right in (0..=2 * reach).step_by(2) {
+                            let pixels = (0..window * window).map(|i| (i / window, i % window));
+                            let difference = |(dy, dx): (usize, usize)| {
+                                let one = a[(y + reach + dy) * side + x + reach + dx];
+                                let other = b[(y + down + dy) * side + x + right + dx];
+                                u16::from(one.abs_diff(other))
+                            };
+                            least = least.min(pixels.map(difference).sum());
+                        }
+                    }
+                    assert_eq!(*found, least, "{side} {window} {reach} {y} {x}");
                 }
             }
         });
+    }
+
+    #[test]
+    fn a_picture_smaller_than_a_window_has_none() {
+        assert_eq!(windows_along(8, 5, 2), 0);
+        least_window_difference(
+            (&picture(8, 1), &picture(8, 2)),
+            8,
+            5,
+            2,
+            (0..0, 0..0),
+            &mut [],
+        );
     }
 }

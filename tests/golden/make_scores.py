@@ -286,8 +286,8 @@ def spade_case():
 
 
 def pixel_spade_case():
-    """Smallest difference of each pixel to the same place, and 2 pixels beside it, of the k pictures whose blocks of 6 x 6
-    are most alike, all averaged over 3 x 3 before but for the outermost pixels."""
+    """Smallest difference of each window of 5 x 5 to the same place, and 2 pixels beside it, of the k pictures whose blocks
+    of 6 x 6 are most alike, all averaged over 3 x 3 before but for the outermost pixels."""
     side, k, reach, block, window = 20, 3, 2, 6, 5
     pictures = rng.integers(0, 256, size=(6, side, side))
     queries = rng.integers(0, 256, size=(2, side, side))
@@ -305,18 +305,31 @@ def pixel_spade_case():
     maps, means, areas, spots = [], [], [], []
     for query in map(smooth, queries):
         far = [((blocks(query) - blocks(x)) ** 2).sum() for x in pictures_smooth]
-        least = np.full((side, side), 255)
+        inner = query[reach:-reach, reach:-reach]
+        n = len(inner)
+        least = None
         for at in np.argsort(far, kind="stable")[:k]:
-            for y, x in np.ndindex(side, side):
-                around = pictures_smooth[at][max(y % 2, y - reach) : y + reach + 1 : 2, max(x % 2, x - reach) : x + reach + 1 : 2]
-                least[y, x] = min(least[y, x], np.abs(around - query[y, x]).min())
-        inner = least[reach:-reach, reach:-reach]
-        sums = np.lib.stride_tricks.sliding_window_view(inner, (window, window)).sum((2, 3)).ravel()
-        odd = np.sort(sums)[::-1][: -(-len(sums) // 100)]
+            for down, right in np.ndindex(2 * reach + 1, 2 * reach + 1):
+                if down % 2 or right % 2:
+                    continue
+                other = pictures_smooth[at][down : down + n, right : right + n]
+                windows = np.lib.stride_tricks.sliding_window_view(np.abs(inner - other), (window, window))
+                sums = windows.sum((2, 3))
+                least = sums if least is None else np.minimum(least, sums)
+        odd = np.sort(least.ravel())[::-1]
+        last = len(least) - 1
+        standing_out = np.empty_like(least)
+        for y, x in np.ndindex(least.shape):
+            beside = []
+            for right, down in [(10, 0), (7, 7), (0, 10), (-7, 7)]:
+                sides = [least[np.clip(y + s * down, 0, last), np.clip(x + s * right, 0, last)] for s in (1, -1)]
+                beside.append(least[y, x] - max(sides))
+            standing_out[y, x] = min(beside)
+        spot = np.sort(standing_out.ravel())[::-1]
         maps.append(least)
-        means.append(inner.mean())
-        areas.append(odd.mean() / window**2)
-        spots.append(odd[0] / window**2)
+        means.append(least.mean() / window**2)
+        areas.append(odd[: -(-len(odd) // 100)].mean() / window**2)
+        spots.append(spot[: -(-len(spot) // 1000)].mean() / window**2)
     return {
         "side": side,
         "k": k,
@@ -328,6 +341,26 @@ def pixel_spade_case():
         "spots": flat(spots),
     }
 
+
+def local_contrast_case():
+    """A score less its mean over the k most alike of the others."""
+    k, n, dim = 3, 12, 4
+    x, queries = short(rng.normal(size=(n, dim))), short(rng.normal(size=(5, dim)))
+    scores, of_queries = short(rng.normal(size=n)), short(rng.normal(size=5))
+    among = NearestNeighbors(n_neighbors=k).fit(x)
+    near = among.kneighbors(queries, return_distance=False)
+    # Without data, each row's neighbours but itself.
+    near_own = among.kneighbors(return_distance=False)
+    return {
+        "dim": dim,
+        "k": k,
+        "x": given(x),
+        "scores": given(scores),
+        "queries": given(queries),
+        "query_scores": given(of_queries),
+        "contrasts": flat(of_queries - scores[near].mean(1)),
+        "own": flat(scores - scores[near_own].mean(1)),
+    }
 
 
 golden = {
@@ -348,6 +381,7 @@ golden = {
     "gates": gates_case(),
     "spade": spade_case(),
     "pixel_spade": pixel_spade_case(),
+    "local_contrast": local_contrast_case(),
 }
 
 path = pathlib.Path(__file__).with_name("scores.json")
