@@ -281,10 +281,12 @@ fn phase_line(part: &PhaseStart) -> String {
         part.phase, part.phases, part.trainable, part.parameters
     );
     if let Some(cache) = &part.cache {
-        let (takes, free) = (
-            cache.estimate.bytes as f64 / 1e9,
-            cache.estimate.free as f64 / 1e9,
-        );
+        let [takes, missing, free] = [
+            cache.estimate.bytes,
+            cache.estimate.missing(),
+            cache.estimate.free,
+        ]
+        .map(|bytes| bytes as f64 / 1e9);
         line += &if cache.used {
             format!(
                 "; frozen layers kept ({takes:.2} GB, {} of {} images computed in {:.0} s)",
@@ -292,7 +294,7 @@ fn phase_line(part: &PhaseStart) -> String {
             )
         } else {
             format!(
-                "; frozen layers run every epoch: keeping them takes {takes:.2} GB of {free:.2} free"
+                "; frozen layers run every epoch: keeping them takes {missing:.2} GB of {free:.2} free"
             )
         };
     }
