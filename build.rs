@@ -1,7 +1,10 @@
-//! Tells the linker where the program will find libtorch at run time.
+//! Tells the linker where the program will find libtorch at run time, and keeps libtorch's GPU half in the program.
 
 use std::env;
 use std::path::PathBuf;
+
+/// The halves of libtorch that compute on a GPU: NVIDIA's and AMD's.
+const GPU: [&str; 2] = ["libtorch_cuda.so", "libtorch_hip.so"];
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -16,6 +19,15 @@ fn main() {
         let lib = lib.canonicalize().unwrap_or(lib);
         if env::var("CARGO_CFG_TARGET_FAMILY").is_ok_and(|family| family == "unix") {
             println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+        }
+        // It enters itself into libtorch's tables when it is loaded, and nothing of it is called by name: rustc has
+        // the linker leave out what it takes for needless, and the program would find no GPU.
+        if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
+            for library in GPU.map(|name| lib.join(name)).iter().filter(|l| l.exists()) {
+                println!("cargo:rustc-link-arg=-Wl,--no-as-needed");
+                println!("cargo:rustc-link-arg={}", library.display());
+                println!("cargo:rustc-link-arg=-Wl,--as-needed");
+            }
         }
     }
 }

@@ -466,6 +466,122 @@ fn every_bad_input_is_a_sentence_that_names_it() {
         plan.contains("plan.toml") && plan.contains("modle"),
         "{plan}"
     );
+    // Frozen as a whole, it could learn nothing.
+    fs::write(at("plan.toml"), "[[phases]]\ntrainable = \"none\"").unwrap();
+    let plan = complaint(&["train", ".", "--plan", text(&at("plan.toml"))]);
+    assert!(
+        plan.contains("plan.toml") && plan.contains("there are head, all"),
+        "{plan}"
+    );
+    // A class with one image cannot be in all three splits.
+    patterns(&at("few"), 4);
+    fs::create_dir(at("few").join("rare")).unwrap();
+    let (from, to) = (at("few/bars/bars_0.png"), at("few/rare/rare_0.png"));
+    fs::rename(from, to).unwrap();
+    let rare = complaint(&["train", text(&at("few")), "--epochs", "1"]);
+    assert!(rare.contains("rare") && rare.contains("needs 3"), "{rare}");
+}
+
+#[test]
+fn weights_that_do_not_serve_are_a_sentence_before_anything_is_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("data");
+    patterns(&root, 6);
+    let at = |name: &str| folder.path().join(name);
+    let file = at("weights.safetensors");
+    let refused = |model: &str| {
+        let said = complaint(&[
+            "train",
+            text(&root),
+            "--model",
+            model,
+            "--size",
+            "32",
+            "--weights",
+            text(&file),
+        ]);
+        assert!(said.contains(text(&file)), "{said}");
+        said
+    };
+    // A network of three classes, as a start for one of three classes.
+    let first = json(&[
+        "train",
+        text(&root),
+        "--model",
+        "cnn03",
+        "--size",
+        "32",
+        "--epochs",
+        "1",
+        "--out",
+        text(&at("first")),
+    ]);
+    assert_eq!(first["classes"].as_array().unwrap().len(), 3);
+    let whole = fs::read(at("first").join("model.safetensors")).unwrap();
+    fs::write(&file, &whole).unwrap();
+    let other = refused("cnn02");
+    assert!(
+        other.contains("weights of another network (") && other.contains("name the network"),
+        "{other}"
+    );
+    fs::write(&file, &whole[..whole.len() - 10]).unwrap();
+    let cut = refused("cnn03");
+    assert!(
+        cut.contains("is not a whole safetensors file (it has "),
+        "{cut}"
+    );
+    fs::write(&file, [&u64::MAX.to_le_bytes()[..], b"{}"].concat()).unwrap();
+    let bomb = refused("cnn03");
+    assert!(
+        bomb.contains("announce a header of 18446744073709551615 bytes"),
+        "{bomb}"
+    );
+    let mut broken = whole.clone();
+    let last = broken.len() - 4;
+    broken[last..].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&file, &broken).unwrap();
+    let nan = refused("cnn03");
+    assert!(nan.contains("not finite (NaN or infinite) in "), "{nan}");
+    assert!(
+        nan.contains("or take another file") && !nan.contains("train the run"),
+        "{nan}"
+    );
+
+    // Of another number of classes: the last layer starts anew, which is said.
+    fs::remove_dir_all(root.join("dots")).unwrap();
+    fs::write(&file, &whole).unwrap();
+    let output = driftscope(&[
+        "train",
+        text(&root),
+        "--model",
+        "cnn03",
+        "--size",
+        "32",
+        "--epochs",
+        "1",
+        "--weights",
+        text(&file),
+    ]);
+    let output = { output }.assert().success();
+    let said = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    let told = String::from_utf8(output.get_output().stderr.clone()).unwrap() + &said;
+    assert!(
+        told.contains("out.weight left out: it is [3, 64], but [2, 64] is needed"),
+        "{told}"
+    );
+    // And a run of three classes does not answer for two.
+    let predictions = at("p.csv");
+    let error = complaint(&[
+        "predict",
+        text(&at("first")),
+        text(&root),
+        "--out",
+        text(&predictions),
+    ]);
+    assert!(
+        error.contains("tells apart") && error.contains("this data set has"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -488,6 +488,7 @@ fn cost(plan: &Plan, source: Source, free: u64) -> PlanCost {
     let disk = Disk {
         free,
         pixels: 135_600_000,
+        kept: &[],
     };
     let mut cost = estimate(plan, 6, images, disk, 1, &book).unwrap();
     cost.source = source;

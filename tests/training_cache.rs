@@ -46,10 +46,10 @@ fn kept_activations_give_the_losses_of_the_whole_network() {
         checkpoints: None,
     };
     let cost = CostMatrix::try_from(vec![vec![0.0, 1.0], vec![1.0, 0.0]]).expect("square");
-    let losses = |part: &str, cache_activations| {
+    let plan = |part: &str, cache_activations| {
         // Seven epochs of three steps each. Batches of the size that fills the cache: libtorch rounds the
         // last bit of a convolution by it.
-        let plan = Plan {
+        Plan {
             model: "inception_v3".into(),
             size: SIZE,
             epochs: 7,
@@ -60,7 +60,10 @@ fn kept_activations_give_the_losses_of_the_whole_network() {
             cache_activations,
             phases: vec![Phase::of(part)],
             ..Plan::default()
-        };
+        }
+    };
+    let losses = |part: &str, cache_activations| {
+        let plan = plan(part, cache_activations);
         let mut used = false;
         let fitted = fit(&plan, &data, &cost, &JobContext::detached(), &mut |event| {
             if let TrainEvent::Phase(part) = event {
@@ -86,4 +89,33 @@ fn kept_activations_give_the_losses_of_the_whole_network() {
         let most = answers.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(most < 1e-3, "{part}: {most}");
     }
+
+    // Another training finds them, and needs no room for what is there.
+    let mut found = None;
+    let again = Plan {
+        epochs: 1,
+        ..plan("head", true)
+    };
+    let grown = TrainData {
+        // With one image of which nothing was kept.
+        train: [&examples[..48], &examples[64..65]].concat(),
+        ..data
+    };
+    fit(
+        &again,
+        &grown,
+        &cost,
+        &JobContext::detached(),
+        &mut |event| {
+            if let TrainEvent::Phase(part) = event {
+                found = part.cache;
+            }
+        },
+    )
+    .expect("trained");
+    let found = found.expect("kept");
+    assert_eq!(found.estimate.images, 65);
+    let each = found.estimate.bytes / 65;
+    assert_eq!(found.estimate.kept, 64 * each);
+    assert_eq!((found.estimate.missing(), found.computed), (each, 1));
 }

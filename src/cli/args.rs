@@ -233,16 +233,16 @@ pub struct TrainArgs {
     /// A plan in TOML as the starting point
     #[arg(long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
-    /// Epochs at most
+    /// Epochs at most, of each phase
     #[arg(long, value_name = "N")]
     pub epochs: Option<usize>,
     /// Images in one step
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
-    /// Adam's learning rate
+    /// Adam's learning rate, in each phase
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub learning_rate: Option<f64>,
-    /// Epochs without improvement before training stops
+    /// Epochs without improvement before a phase ends
     #[arg(long, value_name = "N")]
     pub patience: Option<usize>,
     /// How to meet the imbalance of the classes
@@ -254,7 +254,7 @@ pub struct TrainArgs {
     /// Weights to start from: a safetensors file with published names, or a name of `driftscope weights list`
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// What early stopping watches
+    /// What early stopping watches, in each phase
     #[arg(long, value_name = "WHAT", value_parser = ["val_loss", "val_macro_f1"])]
     pub monitor: Option<String>,
     /// Column whose groups are never split

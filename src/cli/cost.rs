@@ -116,9 +116,10 @@ fn cached(phase: &PhaseCost) -> String {
 fn no_room(phase: &PhaseCost) -> Option<String> {
     let cache = phase.cache.filter(|_| !phase.kept)?;
     Some(format!(
-        "the frozen layers of the phase {} run in every epoch: what they say takes {}, and half of the {} free may be used",
+        "the frozen layers of the phase {} run in every epoch: what they say takes {}{}, and half of the {} free may be used",
         phase.trainable,
-        size(cache.bytes),
+        size(cache.missing()),
+        if cache.kept > 0 { " more" } else { "" },
         size(cache.free)
     ))
 }

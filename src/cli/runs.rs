@@ -50,11 +50,16 @@ fn plan(args: &TrainArgs) -> Result<Plan> {
     if let Some(weights) = &args.weights {
         plan.weights = Some(weights.display().to_string());
     }
+    let monitor = args.monitor.as_deref().map(|monitor| match monitor {
+        "val_loss" => Monitor::ValLoss,
+        _ => Monitor::ValMacroF1,
+    });
     // What is said here holds for every phase.
     for phase in &mut plan.phases {
         phase.epochs = args.epochs.or(phase.epochs);
         phase.learning_rate = args.learning_rate.or(phase.learning_rate);
         phase.patience = args.patience.or(phase.patience);
+        phase.monitor = monitor.or(phase.monitor);
     }
     plan.loss = match args.loss.as_deref() {
         Some("focal") => Loss::Focal,
@@ -75,11 +80,7 @@ fn plan(args: &TrainArgs) -> Result<Plan> {
         Some(_) => Balance::None,
         None => plan.balance,
     };
-    plan.monitor = match args.monitor.as_deref() {
-        Some("val_loss") => Monitor::ValLoss,
-        Some(_) => Monitor::ValMacroF1,
-        None => plan.monitor,
-    };
+    plan.monitor = monitor.unwrap_or(plan.monitor);
     plan.check()?;
     Ok(plan)
 }
@@ -280,10 +281,12 @@ fn phase_line(part: &PhaseStart) -> String {
         part.phase, part.phases, part.trainable, part.parameters
     );
     if let Some(cache) = &part.cache {
-        let (takes, free) = (
-            cache.estimate.bytes as f64 / 1e9,
-            cache.estimate.free as f64 / 1e9,
-        );
+        let [takes, missing, free] = [
+            cache.estimate.bytes,
+            cache.estimate.missing(),
+            cache.estimate.free,
+        ]
+        .map(|bytes| bytes as f64 / 1e9);
         line += &if cache.used {
             format!(
                 "; frozen layers kept ({takes:.2} GB, {} of {} images computed in {:.0} s)",
@@ -291,7 +294,7 @@ fn phase_line(part: &PhaseStart) -> String {
             )
         } else {
             format!(
-                "; frozen layers run every epoch: keeping them takes {takes:.2} GB of {free:.2} free"
+                "; frozen layers run every epoch: keeping them takes {missing:.2} GB of {free:.2} free"
             )
         };
     }
@@ -372,4 +375,60 @@ pub fn predict(args: &PredictArgs, output: &Output) -> Result<()> {
     output.json(&json!({
         "file": args.out, "images": predictions.len(), "failed": failed.len(), "run": run.name,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::args::{Args, Command};
+
+    /// The plan of `driftscope train . --plan FILE` with `more` behind it.
+    fn plan_of(file: &Path, more: &[&str]) -> Plan {
+        let file = file.to_str().expect("a name in Unicode");
+        let words = ["driftscope", "train", ".", "--plan", file];
+        let args = Args::try_parse_from(words.iter().chain(more)).expect("understood");
+        match args.command {
+            Some(Command::Train(args)) => plan(&args).expect("a plan"),
+            _ => unreachable!("train was said"),
+        }
+    }
+
+    #[test]
+    fn what_is_said_holds_for_every_phase_whatever_the_phase_says_itself() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("plan.toml");
+        let text = "model = \"inception_v3\"\n\
+            [[phases]]\ntrainable = \"head\"\nmonitor = \"val_loss\"\npatience = 2\n\
+            [[phases]]\ntrainable = \"all\"\nepochs = 3\n";
+        fs::write(&file, text).expect("written");
+        let monitors = |plan: &Plan| -> Vec<Monitor> {
+            let phases = plan.resolved_phases();
+            phases.iter().map(|phase| phase.monitor).collect()
+        };
+        let own = plan_of(&file, &[]);
+        assert_eq!(monitors(&own), [Monitor::ValLoss, Monitor::ValMacroF1]);
+        let said = plan_of(&file, &["--monitor", "val_macro_f1"]);
+        assert_eq!(monitors(&said), [Monitor::ValMacroF1; 2]);
+        let said = plan_of(&file, &["--monitor", "val_loss"]);
+        assert_eq!(monitors(&said), [Monitor::ValLoss; 2]);
+
+        let said = plan_of(
+            &file,
+            &[
+                "--epochs",
+                "7",
+                "--patience",
+                "5",
+                "--learning-rate",
+                "0.25",
+            ],
+        );
+        for phase in said.resolved_phases() {
+            let said = (phase.epochs, phase.patience, phase.learning_rate);
+            assert_eq!(said, (7, 5, 0.25));
+        }
+        assert_eq!(monitors(&said), [Monitor::ValLoss, Monitor::ValMacroF1]);
+    }
 }

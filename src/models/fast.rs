@@ -31,9 +31,10 @@ struct Step {
 }
 
 impl FastBody {
-    /// Whether these layers can be trained here: on the CPU, and with every weight to be learnt.
+    /// Whether these layers can be trained here: on the CPU, in fp32, and with every weight to be learnt.
     pub(super) fn serves<'a>(images: &Tensor, layers: impl IntoIterator<Item = &'a Layer>) -> bool {
         images.device() == Device::Cpu
+            && images.kind() == Kind::Float
             && layers.into_iter().all(|Layer { weight, bias }| {
                 [weight, bias]
                     .into_iter()

@@ -218,6 +218,32 @@ mod tests {
         }
     }
 
+    /// A plan may want it of any network, whether it gains by it or not.
+    #[test]
+    fn every_network_learns_in_bf16_with_gradients_in_fp32() {
+        for spec in &REGISTRY {
+            let size = spec.smallest_px.max(48).next_multiple_of(spec.multiple_px);
+            let model = Model::new(spec.name, size, 3, 1, Device::Cpu).expect("built");
+            let images = Tensor::rand([4, 1, i64::from(size), i64::from(size)], FLOATS);
+            let targets = Tensor::from_slice(&[0_i64, 2, 1, 0]);
+            let embedded = model.embed(&images.to_kind(Kind::BFloat16), true);
+            let logits = model.head(&embedded.to_kind(Kind::Float), true);
+            logits.cross_entropy_for_logits(&targets).backward();
+            for (name, variable) in model.variables.variables() {
+                if !variable.requires_grad() {
+                    continue;
+                }
+                let gradient = variable.grad();
+                // A block that was dropped for all images has none.
+                if gradient.defined() {
+                    assert_eq!(gradient.kind(), Kind::Float, "{} {name}", spec.name);
+                    let finite = gradient.isfinite().all().int64_value(&[]);
+                    assert_eq!(finite, 1, "{} {name}", spec.name);
+                }
+            }
+        }
+    }
+
     fn spec_role(model: &Model, name: &str) -> Role {
         let declared = model.declared().iter().find(|v| v.name == name);
         declared.expect("every variable is declared").role

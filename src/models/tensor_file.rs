@@ -2,24 +2,24 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::{self, File},
-    io::{Read as _, Write as _},
+    io::Write as _,
     path::{Path, PathBuf},
 };
 
 use safetensors::{
-    Dtype, SafeTensors,
+    Dtype,
     tensor::{Metadata, TensorInfo},
 };
 use tch::{Device, Kind, Tensor};
 
-use super::{values::bytes, weights::WeightsError};
-use crate::storage::{Digest, StorageError, atomic_write_with, digest};
-
-/// A file starts with the length of its header in so many bytes, and the header ends at a multiple of them.
-const LENGTH: usize = 8;
-/// The longest header that safetensors allows, bytes.
-const LONGEST_HEADER: u64 = 100_000_000;
+use super::{
+    values::bytes,
+    weights::{
+        WeightsError,
+        reader::{LENGTH, Reader},
+    },
+};
+use crate::storage::{Digest, atomic_write_with, digest};
 
 /// A file of tensors that was read.
 pub struct TensorFile {
@@ -59,19 +59,17 @@ impl TensorFile {
         Ok(*hasher.finalize().as_bytes())
     }
 
-    /// Reads the file `path` as a whole.
+    /// Reads the file `path` as a whole, once its header agrees with its length.
     ///
     /// # Errors
-    /// [`WeightsError::Storage`]; [`WeightsError::Format`] for one cut short.
+    /// [`WeightsError`], for a file that cannot be read, is cut short or is of another kind.
     pub fn read(path: &Path) -> Result<Self, WeightsError> {
-        let bytes = fs::read(path).map_err(|e| StorageError::io("read", path, e))?;
-        let (header_len, header) =
-            SafeTensors::read_metadata(&bytes).map_err(|e| format_error(path, e.to_string()))?;
+        let (bytes, header, start) = Reader::open(path)?.read_whole()?;
         Ok(Self {
             path: path.to_owned(),
-            start: LENGTH + header_len,
             bytes,
             header,
+            start,
         })
     }
 
@@ -80,19 +78,8 @@ impl TensorFile {
     /// # Errors
     /// As [`TensorFile::read`].
     pub fn read_word(path: &Path, key: &str) -> Result<Option<String>, WeightsError> {
-        let read = || {
-            let mut file = File::open(path)?;
-            let mut length = [0; LENGTH];
-            file.read_exact(&mut length)?;
-            let mut header = Vec::new();
-            let length = u64::from_le_bytes(length).min(LONGEST_HEADER);
-            file.take(length).read_to_end(&mut header)?;
-            Ok(header)
-        };
-        let header = read().map_err(|e| StorageError::io("read", path, e))?;
-        let header: Metadata =
-            serde_json::from_slice(&header).map_err(|e| format_error(path, e.to_string()))?;
-        Ok(word(&header, key).map(str::to_owned))
+        let file = Reader::open(path)?;
+        Ok(word(file.header(), key).map(str::to_owned))
     }
 
     /// Digest of the file.
@@ -115,6 +102,7 @@ impl TensorFile {
         let mismatch = |what: String| WeightsError::Mismatch {
             path: self.path.clone(),
             what,
+            remedy: "start a new training",
         };
         let info = self.header.info(name);
         let info = info.ok_or_else(|| mismatch(format!("{name} is missing")))?;
@@ -175,6 +163,10 @@ fn format_error(path: &Path, what: String) -> WeightsError {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use safetensors::SafeTensors;
+
     use super::*;
 
     fn tensors() -> BTreeMap<String, Tensor> {

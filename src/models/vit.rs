@@ -103,7 +103,10 @@ impl Norm {
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
-        x.layer_norm([WIDTH], Some(&self.weight), Some(&self.bias), 1e-6, true)
+        // Of one kind with what enters: fp32 beside bf16 is more than libtorch's layer norm on a GPU takes.
+        let kind = x.kind();
+        let (weight, bias) = (self.weight.to_kind(kind), self.bias.to_kind(kind));
+        x.layer_norm([WIDTH], Some(&weight), Some(&bias), 1e-6, true)
     }
 }
 
@@ -153,9 +156,10 @@ impl Block {
             false,
         );
         let joined = attended.transpose(1, 2).reshape([b, tokens, WIDTH]);
-        let x = x + self.proj.linear(&joined) * &self.scale1;
+        let kind = x.kind();
+        let x = x + self.proj.linear(&joined) * self.scale1.to_kind(kind);
         let hidden = self.fc1.linear(&self.norm2.forward(&x)).gelu("none");
-        &x + self.fc2.linear(&hidden) * &self.scale2
+        &x + self.fc2.linear(&hidden) * self.scale2.to_kind(kind)
     }
 }
 
@@ -186,13 +190,15 @@ impl VisionTransformer {
 
     /// Class token and patches with their positions, `[b, 1 + h / 14 * w / 14, width]`.
     fn tokens(&self, images: &Tensor) -> Tensor {
+        let kind = images.kind();
         let Layer { weight, bias } = &self.patches;
+        let (weight, bias) = (weight.to_kind(kind), bias.to_kind(kind));
         let stride = [PATCH, PATCH];
-        let patches = images.conv2d(weight, Some(bias), stride, [0, 0], [1, 1], 1);
+        let patches = images.conv2d(&weight, Some(&bias), stride, [0, 0], [1, 1], 1);
         let (b, _, h, w) = patches.size4().expect("images in four dimensions");
         let patches = patches.flatten(2, 3).transpose(1, 2);
-        let class_token = self.class_token.expand([b, -1, -1], false);
-        Tensor::cat(&[class_token, patches], 1) + self.positions_at(h, w).to_kind(images.kind())
+        let class_token = self.class_token.to_kind(kind).expand([b, -1, -1], false);
+        Tensor::cat(&[class_token, patches], 1) + self.positions_at(h, w).to_kind(kind)
     }
 
     /// The position embedding of a grid of `h` by `w` patches, `[1, 1 + h * w, width]`.

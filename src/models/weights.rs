@@ -1,16 +1,22 @@
 //! Weights on disk: safetensors, one tensor for each variable under its own name.
 
+pub(super) mod reader;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
 };
 
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{
+    Dtype,
+    tensor::{Metadata, TensorInfo},
+};
 use tch::{Kind, Tensor, nn};
 
 use super::{Preprocessing, Role, TensorFile, Variable};
-use crate::storage::{Digest, StorageError, digest};
+use crate::storage::{Digest, StorageError};
+use reader::{LONGEST_HEADER, Reader};
 
 /// Why a weights file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -23,16 +29,28 @@ pub enum WeightsError {
     Format {
         /// The file.
         path: PathBuf,
-        /// What the reader said.
+        /// What is wrong with it.
         what: String,
     },
+    /// A header longer than there may be.
+    #[error(
+        "{path} is not a safetensors file: its first bytes announce a header of {announced} bytes, and {LONGEST_HEADER} are the most there may be. Nothing more of it was read; take another file, or copy or fetch this one again"
+    )]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// The length that its first bytes give the header.
+        announced: u64,
+    },
     /// Tensors missing, unexpected or of another shape.
-    #[error("{path} holds weights of another network: {what}")]
+    #[error("{path} holds weights of another network ({what}); {remedy}")]
     Mismatch {
         /// The file.
         path: PathBuf,
         /// The first differences.
         what: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// PyTorch's own format, which runs code when it is read.
     #[error(
@@ -65,13 +83,32 @@ pub enum WeightsError {
         known: String,
     },
     /// A weight that is no number.
-    #[error("{path} holds values that are not finite in {tensor}; train the run again")]
+    #[error("{path} holds values that are not finite (NaN or infinite) in {tensor}; {remedy}")]
     NotFinite {
         /// The file.
         path: PathBuf,
         /// The tensor.
         tensor: String,
+        /// What to do.
+        remedy: &'static str,
     },
+}
+
+/// What to do about a file that a training wrote.
+const OF_A_RUN: Remedies = Remedies {
+    mismatch: "put back the file that the training wrote, or train again",
+    not_finite: "train the run again",
+};
+/// What to do about a file that the user names.
+const OF_THE_USER: Remedies = Remedies {
+    mismatch: "name the network that it is for, or take another file",
+    not_finite: "copy, fetch or convert it again, or take another file",
+};
+
+/// What to do about weights that do not serve: that hangs on where they are from.
+struct Remedies {
+    mismatch: &'static str,
+    not_finite: &'static str,
 }
 
 const CONVERSION: &str = "import torch; from safetensors.torch import save_file; \
@@ -122,34 +159,40 @@ pub fn load(
     path: &Path,
     variables: &nn::VarStore,
 ) -> Result<(Digest, Option<Preprocessing>), WeightsError> {
-    let bytes = read(path)?;
-    let file = parse(path, &bytes)?;
-    let preprocessing = named_preprocessing(path, &bytes)?;
-    let mut wanted: BTreeMap<String, Tensor> = variables.variables().into_iter().collect();
-    let mut filled = Vec::new();
+    let file = Reader::open(path)?;
+    let preprocessing = named_preprocessing(path, file.header())?;
+    let variables = variables.variables();
+    let mut missing: BTreeMap<&String, &Tensor> = variables.iter().collect();
     let mut differences = Vec::new();
-    for (name, view) in file.iter() {
-        let Some(variable) = wanted.remove(name) else {
+    for name in file.header().offset_keys() {
+        let (Some(variable), Some(info)) = (missing.remove(&name), file.header().info(&name))
+        else {
             differences.push(format!("{name} is not part of it"));
             continue;
         };
-        let shape = shape_of(&view);
-        if shape != variable.size() || view.dtype() != Dtype::F32 {
+        let shape = shape_of(info);
+        if shape != variable.size() || info.dtype != Dtype::F32 {
             differences.push(format!(
                 "{name} is {:?} {shape:?} instead of F32 {:?}",
-                view.dtype(),
+                info.dtype,
                 variable.size()
             ));
-            continue;
         }
-        let tensor = Tensor::from_data_size(view.data(), &shape, Kind::Float);
-        check_finite(path, name, &tensor)?;
-        filled.push((variable, tensor));
     }
-    differences.extend(wanted.keys().map(|name| format!("{name} is missing")));
-    refuse(path, &differences)?;
+    differences.extend(missing.keys().map(|name| format!("{name} is missing")));
+    refuse(path, &differences, &OF_A_RUN)?;
+    let mut filled = Vec::new();
+    let digest = file.read(
+        |_| true,
+        |name, info, bytes| {
+            let tensor = Tensor::from_data_size(bytes, &shape_of(info), Kind::Float);
+            check_finite(path, name, &tensor, &OF_A_RUN)?;
+            filled.push((variables[name].shallow_clone(), tensor));
+            Ok(())
+        },
+    )?;
     fill(filled);
-    Ok((digest(&bytes), preprocessing))
+    Ok((digest, preprocessing))
 }
 
 /// What [`load_pretrained`] made of a file.
@@ -214,42 +257,38 @@ pub fn load_pretrained(
     declared: &[Variable],
     head: &str,
 ) -> Result<LoadReport, WeightsError> {
-    let bytes = read(path)?;
-    let file = parse(path, &bytes)?;
-    let mut report = LoadReport {
-        digest: digest(&bytes),
-        preprocessing: named_preprocessing(path, &bytes)?,
-        loaded: Vec::new(),
-        missing: Vec::new(),
-        unexpected: Vec::new(),
-        wrong_shape: Vec::new(),
-        converted: Vec::new(),
-    };
-    let all = variables.variables();
+    let file = Reader::open(path)?;
+    let header = file.header();
+    let preprocessing = named_preprocessing(path, header)?;
+    let mut loaded: Vec<String> = Vec::new();
+    let mut missing = Vec::new();
+    let mut unexpected = Vec::new();
+    let mut wrong_shape = Vec::new();
+    let mut converted = Vec::new();
+    let mut kinds = HashMap::new();
     let mut differences = Vec::new();
-    let mut filled = Vec::new();
     for variable in declared {
         let name = &variable.name;
         let of_head = name.strip_prefix(head).is_some_and(|n| n.starts_with('.'));
-        let Ok(view) = file.tensor(name) else {
+        let Some(info) = header.info(name) else {
             if of_head || variable.role == Role::Constant {
-                report.missing.push(name.clone());
+                missing.push(name.clone());
             } else {
                 differences.push(format!("{name} is missing"));
             }
             continue;
         };
-        let shape = shape_of(&view);
+        let shape = shape_of(info);
         if shape != variable.shape {
             let wanted = variable.shape.clone();
             if of_head {
-                report.wrong_shape.push((name.clone(), shape, wanted));
+                wrong_shape.push((name.clone(), shape, wanted));
             } else {
                 differences.push(format!("{name} is {shape:?} instead of {wanted:?}"));
             }
             continue;
         }
-        let kind = match view.dtype() {
+        let kind = match info.dtype {
             Dtype::F16 => Kind::Half,
             Dtype::BF16 => Kind::BFloat16,
             Dtype::F32 => Kind::Float,
@@ -263,28 +302,46 @@ pub fn load_pretrained(
             }
         };
         if kind != Kind::Float {
-            let dtype = format!("{:?}", view.dtype());
-            report.converted.push((name.clone(), dtype));
+            converted.push((name.clone(), format!("{:?}", info.dtype)));
         }
-        let tensor = Tensor::from_data_size(view.data(), &shape, kind).to_kind(Kind::Float);
-        check_finite(path, name, &tensor)?;
-        filled.push((all[name].shallow_clone(), tensor));
-        report.loaded.push(name.clone());
+        kinds.insert(name.as_str(), kind);
+        loaded.push(name.clone());
     }
     let known: HashSet<&str> = declared.iter().map(|v| v.name.as_str()).collect();
-    let mut others: Vec<&str> = file.names();
-    others.retain(|name| !known.contains(name));
+    let mut others = header.offset_keys();
+    others.retain(|name| !known.contains(name.as_str()));
     others.sort_unstable();
     for name in others {
-        if is_needless(name) {
-            report.unexpected.push(name.to_owned());
+        if is_needless(&name) {
+            unexpected.push(name);
         } else {
             differences.push(format!("{name} is not part of it"));
         }
     }
-    refuse(path, &differences)?;
+    refuse(path, &differences, &OF_THE_USER)?;
+
+    let all = variables.variables();
+    let mut filled = Vec::new();
+    let digest = file.read(
+        |name| kinds.contains_key(name),
+        |name, info, bytes| {
+            let tensor = Tensor::from_data_size(bytes, &shape_of(info), kinds[name]);
+            let tensor = tensor.to_kind(Kind::Float);
+            check_finite(path, name, &tensor, &OF_THE_USER)?;
+            filled.push((all[name].shallow_clone(), tensor));
+            Ok(())
+        },
+    )?;
     fill(filled);
-    Ok(report)
+    Ok(LoadReport {
+        digest,
+        preprocessing,
+        loaded,
+        missing,
+        unexpected,
+        wrong_shape,
+        converted,
+    })
 }
 
 /// What published files hold beside the network: PyTorch's counter of batches, InceptionV3's auxiliary
@@ -314,51 +371,37 @@ pub fn refuse_pickle_name(path: &Path) -> Result<(), WeightsError> {
 /// # Errors
 /// [`WeightsError`] for a file that is not safetensors, or that names a preprocessing we do not have.
 pub fn preprocessing(path: &Path) -> Result<Option<Preprocessing>, WeightsError> {
-    named_preprocessing(path, &read(path)?)
+    named_preprocessing(path, Reader::open(path)?.header())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, WeightsError> {
-    let bytes = fs::read(path).map_err(|e| StorageError::io("read", path, e))?;
-    // A safetensors file starts with the length of its header, whose upper bytes are 0.
-    let zip = bytes.starts_with(b"PK\x03\x04");
-    let long_header = bytes.get(4..8).is_some_and(|upper| upper != [0; 4]);
-    let pickle = long_header && matches!(bytes[..2], [0x80, 2..=5]);
-    if zip || pickle {
-        return Err(WeightsError::Pickle {
-            path: path.to_owned(),
-        });
-    }
-    Ok(bytes)
+fn shape_of(info: &TensorInfo) -> Vec<i64> {
+    info.shape.iter().map(|d| *d as i64).collect()
 }
 
-fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, WeightsError> {
-    SafeTensors::deserialize(bytes).map_err(|e| WeightsError::Format {
-        path: path.to_owned(),
-        what: e.to_string(),
-    })
-}
-
-fn shape_of(view: &TensorView<'_>) -> Vec<i64> {
-    view.shape().iter().map(|d| *d as i64).collect()
-}
-
-fn check_finite(path: &Path, name: &str, tensor: &Tensor) -> Result<(), WeightsError> {
+fn check_finite(
+    path: &Path,
+    name: &str,
+    tensor: &Tensor,
+    remedies: &Remedies,
+) -> Result<(), WeightsError> {
     if tensor.isfinite().all().int64_value(&[]) == 1 {
         return Ok(());
     }
     Err(WeightsError::NotFinite {
         path: path.to_owned(),
         tensor: name.to_owned(),
+        remedy: remedies.not_finite,
     })
 }
 
 /// An error with the first of the differences, if there are any.
-fn refuse(path: &Path, differences: &[String]) -> Result<(), WeightsError> {
+fn refuse(path: &Path, differences: &[String], remedies: &Remedies) -> Result<(), WeightsError> {
     match first_few(differences, "; ") {
         None => Ok(()),
         Some(what) => Err(WeightsError::Mismatch {
             path: path.to_owned(),
             what,
+            remedy: remedies.mismatch,
         }),
     }
 }
@@ -383,11 +426,10 @@ fn fill(pairs: Vec<(Tensor, Tensor)>) {
 }
 
 /// The preprocessing that the header of a weights file names, if any.
-fn named_preprocessing(path: &Path, bytes: &[u8]) -> Result<Option<Preprocessing>, WeightsError> {
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| WeightsError::Format {
-        path: path.to_owned(),
-        what: e.to_string(),
-    })?;
+fn named_preprocessing(
+    path: &Path,
+    header: &Metadata,
+) -> Result<Option<Preprocessing>, WeightsError> {
     let word = header
         .metadata()
         .as_ref()
@@ -403,6 +445,8 @@ fn named_preprocessing(path: &Path, bytes: &[u8]) -> Result<Option<Preprocessing
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use tch::Device;
 
     use super::*;
@@ -425,10 +469,17 @@ mod tests {
 
         let other = load(&path, &model("cnn01", 1).variables).expect_err("another network");
         assert!(other.to_string().contains("another network"), "{other}");
+        assert!(other.to_string().contains("or train again"), "{other}");
         let bytes = fs::read(&path).expect("read");
         fs::write(&path, &bytes[..bytes.len() - 5]).expect("cut");
         let cut = load(&path, &b.variables).expect_err("cut short");
-        assert!(cut.to_string().contains("model.safetensors"), "{cut}");
+        let cut = cut.to_string();
+        assert!(cut.contains("model.safetensors"), "{cut}");
+        let (left, all) = (bytes.len() - 5, bytes.len());
+        assert!(
+            cut.contains(&format!("it has {left} of {all} bytes")),
+            "{cut}"
+        );
         fs::write(&path, [255; 64]).expect("rubbish");
         assert!(load(&path, &b.variables).is_err());
     }
@@ -445,6 +496,77 @@ mod tests {
         save(&path, &tensors, Preprocessing::Scale01).expect("saved");
         let error = load(&path, &model.variables).expect_err("NaN").to_string();
         assert!(error.contains("out.bias"), "{error}");
+        assert!(error.contains("train the run again"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_claims_gigabytes_is_refused_by_its_header_alone() {
+        const HUGE: u64 = 50_000_000_000;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("bomb.safetensors");
+        let mut model = model("cnn02", 1);
+        // Every way to read it says the same.
+        let mut refused = |start: &[u8], length: u64| {
+            fs::write(&path, start).expect("written");
+            let file = fs::File::options().write(true).open(&path).expect("there");
+            file.set_len(length).expect("a file full of holes");
+            let error = model.load_pretrained(&path, None).expect_err("refused");
+            let error = error.to_string();
+            let others = [
+                load(&path, &model.variables).err(),
+                preprocessing(&path).err(),
+                TensorFile::read(&path).err(),
+                TensorFile::read_word(&path, "state").err(),
+            ];
+            for other in others {
+                assert_eq!(other.expect("refused").to_string(), error);
+            }
+            assert!(error.contains("bomb.safetensors"), "{error}");
+            error
+        };
+        let announcing = |header: u64| header.to_le_bytes();
+        for (start, length, said) in [
+            (
+                announcing(u64::MAX),
+                64,
+                "a header of 18446744073709551615 bytes, and 100000000 are the most",
+            ),
+            (announcing(HUGE / 2), HUGE, "and 100000000 are the most"),
+            (
+                announcing(1000),
+                64,
+                "it has 64 bytes, and its header alone takes 1008",
+            ),
+            (announcing(0), HUGE, "it begins with zeros"),
+            (announcing(2), HUGE, "its header is not understood"),
+            (announcing(0), 7, "it has no more than 7 bytes"),
+            (announcing(0), 0, "it is empty"),
+        ] {
+            let error = refused(&start, length);
+            assert!(error.contains(said), "{error}");
+            assert!(error.contains("copy or fetch"), "{error}");
+        }
+        let header = format!(
+            r#"{{"conv1.weight":{{"dtype":"F32","shape":[{}],"data_offsets":[0,{HUGE}]}}}}"#,
+            HUGE / 4
+        );
+        let start = [&announcing(header.len() as u64)[..], header.as_bytes()].concat();
+        let error = refused(&start, 4096);
+        let whole = HUGE + start.len() as u64;
+        assert!(
+            error.contains(&format!("it has 4096 of {whole} bytes")),
+            "{error}"
+        );
+        let error = refused(&start, whole + 3);
+        assert!(error.contains("3 bytes follow its last tensor"), "{error}");
+        // As long as it says, and yet not what a network has: nothing of it is read.
+        let file = fs::File::options().write(true).open(&path).expect("there");
+        file.set_len(whole).expect("a file full of holes");
+        let error = model.load_pretrained(&path, None).expect_err("refused");
+        let error = error.to_string();
+        assert!(error.contains("conv1.weight is [12500000000]"), "{error}");
+        let error = load(&path, &model.variables).expect_err("refused");
+        assert!(error.to_string().contains("[12500000000]"), "{error}");
     }
 
     /// A file of the tensors of `model`, changed by `edit`.
@@ -564,6 +686,10 @@ mod tests {
         };
         let missing = refused(&|tensors| drop(tensors.remove("conv2.weight")));
         assert!(missing.contains("conv2.weight is missing"), "{missing}");
+        assert!(
+            missing.contains("name the network that it is for"),
+            "{missing}"
+        );
         let shape = refused(&|tensors| {
             let turned = tensors["dense1.weight"].transpose(0, 1).contiguous();
             tensors.insert("dense1.weight".to_owned(), turned);
@@ -585,7 +711,9 @@ mod tests {
             let huge = &tensors["conv2.bias"] + f64::INFINITY;
             tensors.insert("conv2.bias".to_owned(), huge);
         });
-        assert!(infinite.contains("not finite in conv2.bias"), "{infinite}");
+        let said = "not finite (NaN or infinite) in conv2.bias; copy, fetch or convert it again";
+        assert!(infinite.contains(said), "{infinite}");
+        assert!(!infinite.contains("train"), "{infinite}");
     }
 
     #[test]

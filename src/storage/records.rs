@@ -7,7 +7,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs::{File, OpenOptions},
-    io::Write as _,
+    io::{Read as _, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -71,6 +71,24 @@ impl RecordFile {
             file.remap(&data, &data_path)?;
         }
         Ok(file)
+    }
+
+    /// Number of records of `record_len` bytes in `<folder>/<name>`, which is not opened for writing; 0 where there is no
+    /// such file or its records are of another length.
+    #[must_use]
+    pub fn count_on_disk(folder: &Path, name: &str, record_len: usize) -> usize {
+        let count = || {
+            let mut keys = File::open(folder.join(format!("{name}.keys")))?;
+            let mut start = Vec::new();
+            (&mut keys).take(HEADER as u64).read_to_end(&mut start)?;
+            if record_len == 0 || start != header(record_len) {
+                return Ok(0);
+            }
+            let keys = (keys.metadata()?.len() - HEADER as u64) / KEY as u64;
+            let data = folder.join(format!("{name}.bin")).metadata()?.len();
+            Ok::<_, std::io::Error>(keys.min(data / record_len as u64))
+        };
+        count().map_or(0, |count| usize::try_from(count).unwrap_or(usize::MAX))
     }
 
     /// Number of records.
@@ -168,12 +186,6 @@ impl RecordFile {
         self.remap(&disk.data, &disk.data_path)
     }
 
-    fn header(&self) -> Vec<u8> {
-        let mut header = MAGIC.to_vec();
-        header.extend((self.record_len as u64).to_le_bytes());
-        header
-    }
-
     fn read_keys(
         &mut self,
         data: &File,
@@ -186,7 +198,7 @@ impl RecordFile {
             .metadata()
             .map_err(|source| StorageError::io("read", data_path, source))?
             .len();
-        if bytes.starts_with(&self.header()) {
+        if bytes.starts_with(&header(self.record_len)) {
             let on_disk = usize::try_from(data_len).unwrap_or(usize::MAX) / self.record_len;
             let (keys, _) = bytes[HEADER..].as_chunks::<KEY>();
             for key in keys.iter().take(on_disk) {
@@ -207,7 +219,7 @@ impl RecordFile {
             disk.data.set_len((count * self.record_len) as u64)?;
             if count == 0 {
                 disk.keys.set_len(0)?;
-                (&disk.keys).write_all(&self.header())
+                (&disk.keys).write_all(&header(self.record_len))
             } else {
                 disk.keys.set_len((HEADER + count * KEY) as u64)
             }
@@ -229,6 +241,12 @@ impl RecordFile {
         }
         Ok(())
     }
+}
+
+fn header(record_len: usize) -> Vec<u8> {
+    let mut header = MAGIC.to_vec();
+    header.extend((record_len as u64).to_le_bytes());
+    header
 }
 
 impl Disk {
@@ -271,6 +289,13 @@ mod tests {
         drop(file);
         let file = RecordFile::open(folder.path(), "t", 3).expect("reopened");
         assert_eq!(file.get(&b), Some(&b"two"[..]));
+        // Counted without being opened, also while somebody else writes it.
+        let count = |name, length| RecordFile::count_on_disk(folder.path(), name, length);
+        assert_eq!(
+            [count("t", 3), count("t", 4), count("t", 0), count("u", 3)],
+            [2, 0, 0, 0]
+        );
+        assert!(!folder.path().join("u.keys").exists());
     }
 
     #[test]

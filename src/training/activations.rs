@@ -2,16 +2,19 @@
 //! epoch; an epoch on kept activations costs only the layers behind them.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
+    fs,
     path::{Path, PathBuf},
 };
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use super::{Plan, ResolvedPhase, Workload};
 use crate::domain::ImageId;
 use crate::jobs::JobContext;
-use crate::models::{InferenceModel, Model, TrainableSet, stack};
+use crate::models::{InferenceModel, Model, ModelError, TrainableSet, stack};
 use crate::storage::{Digest, RecordFile, StorageError, digest_parts, hex};
 
 /// Images sent through the frozen layers together.
@@ -26,15 +29,23 @@ pub struct CacheEstimate {
     pub images: usize,
     /// Bytes on disk for all of them.
     pub bytes: u64,
+    /// Bytes of that which are there already.
+    pub kept: u64,
     /// Bytes that are free there.
     pub free: u64,
 }
 
 impl CacheEstimate {
-    /// Whether there is room: at most half of what is free is taken.
+    /// Whether there is room for what is missing: at most half of what is free is taken.
     #[must_use]
     pub fn fits(&self) -> bool {
-        self.bytes <= Self::budget(self.free)
+        self.missing() <= Self::budget(self.free)
+    }
+
+    /// Bytes that are still to be written.
+    #[must_use]
+    pub fn missing(&self) -> u64 {
+        self.bytes.saturating_sub(self.kept)
     }
 
     /// The most that may be taken of so many free bytes.
@@ -58,7 +69,7 @@ pub struct Activations {
 }
 
 impl Activations {
-    /// What keeping `images` at the boundary of `set` would take in `folder`.
+    /// What keeping `images` at the boundary of `set` would take in `folder`, as if none were kept yet.
     #[must_use]
     pub fn estimate(
         model: &Model,
@@ -70,6 +81,7 @@ impl Activations {
         CacheEstimate {
             images,
             bytes: images as u64 * numbers as u64 * 2,
+            kept: 0,
             free: free_space(folder),
         }
     }
@@ -79,13 +91,38 @@ impl Activations {
     /// # Errors
     /// [`StorageError`] when an existing cache cannot be read.
     pub fn open(model: &Model, set: &TrainableSet, folder: &Path) -> Result<Self, StorageError> {
+        Self::open_file(model, set, folder, &file_name(model, set))
+    }
+
+    /// As [`open`](Self::open), but `None` where nothing is kept yet; nothing is written then.
+    ///
+    /// # Errors
+    /// [`StorageError`] when an existing cache cannot be read.
+    pub fn open_existing(
+        model: &Model,
+        set: &TrainableSet,
+        folder: &Path,
+    ) -> Result<Option<Self>, StorageError> {
+        let name = file_name(model, set);
+        let numbers: i64 = shape(model, set.first_stage).iter().product();
+        if RecordFile::count_on_disk(folder, &name, numbers as usize * 2) == 0 {
+            return Ok(None);
+        }
+        Self::open_file(model, set, folder, &name).map(Some)
+    }
+
+    fn open_file(
+        model: &Model,
+        set: &TrainableSet,
+        folder: &Path,
+        name: &str,
+    ) -> Result<Self, StorageError> {
         let stage = set.first_stage;
         let shape = shape(model, stage);
         let numbers: i64 = shape.iter().product();
-        let name = format!("activations-{}", &hex(&frozen_digest(model, set))[..16]);
         Ok(Self {
             stage,
-            file: RecordFile::open(folder, &name, numbers as usize * 2)?,
+            file: RecordFile::open(folder, name, numbers as usize * 2)?,
             shape,
             keys: HashMap::new(),
             device: model.variables.device(),
@@ -96,6 +133,27 @@ impl Activations {
     #[must_use]
     pub fn stage(&self) -> usize {
         self.stage
+    }
+
+    /// Bytes kept of those of `images` that are there already, without computing any; of fewer if stopped. `pixels` is as
+    /// for [`fill`](Self::fill), which need not read the pixels of these again.
+    pub fn look_up(
+        &mut self,
+        images: &[Variant],
+        pixels: &dyn Fn(Variant) -> Vec<u8>,
+        context: &JobContext,
+    ) -> u64 {
+        let record = self.shape.iter().product::<i64>() as u64 * 2;
+        let mut found = 0;
+        for variant in images {
+            if context.should_stop() {
+                break;
+            }
+            let key = digest_parts([&pixels(*variant)[..]]);
+            self.keys.insert(*variant, key);
+            found += u64::from(self.file.contains(&key));
+        }
+        found * record
     }
 
     /// Sends those of `images` through the frozen layers of `body` that are not kept yet. `pixels` gives the
@@ -122,6 +180,9 @@ impl Activations {
             );
             let mut missing: Vec<(Digest, Vec<u8>)> = Vec::new();
             for variant in batch {
+                if self.holds(&[*variant]) {
+                    continue;
+                }
                 let bytes = pixels(*variant);
                 let key = digest_parts([&bytes[..]]);
                 self.keys.insert(*variant, key);
@@ -178,6 +239,87 @@ fn shape(model: &Model, stage: usize) -> Vec<i64> {
     })
 }
 
+/// How the name of the files begins.
+const NAME: &str = "activations-";
+
+/// The name of the cache for the boundary of `set`.
+fn file_name(model: &Model, set: &TrainableSet) -> String {
+    format!("{NAME}{}", &hex(&frozen_digest(model, set))[..16])
+}
+
+/// How many images the caches in `folder` hold for each phase of `plan`, before it is started: whichever images these
+/// are, for that is only seen in their pixels. 0 for a phase whose frozen layers an earlier one is still to train. The
+/// network is only built where there is a cache of the right kind, and once for as long as the program runs.
+///
+/// # Errors
+/// [`ModelError`] for a plan that names what does not exist, and for weights that do not fit.
+pub fn kept_images(plan: &Plan, classes: usize, folder: &Path) -> Result<Vec<usize>, ModelError> {
+    let phases = plan.resolved_phases();
+    let nothing = vec![0; phases.len()];
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    let files = files.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let name = name.strip_suffix(".keys")?;
+        name.starts_with(NAME).then(|| name.to_owned())
+    });
+    let files: Vec<String> = files.collect();
+    if files.is_empty() || !plan.cache_activations {
+        return Ok(nothing);
+    }
+    let mut lengths = Vec::new();
+    for phase in &phases {
+        let work = Workload::new(&plan.model, plan.size, classes, &phase.trainable)?;
+        // fp16
+        lengths.push(work.boundary as usize * 2);
+    }
+    let count = |file: &String, length| RecordFile::count_on_disk(folder, file, length);
+    let may_be = |length: &usize| files.iter().any(|file| count(file, *length) > 0);
+    if !lengths.iter().any(may_be) {
+        return Ok(nothing);
+    }
+    let names = names(plan, &phases, classes)?;
+    let counts = names.iter().zip(&lengths).map(|(name, length)| {
+        let there = name.as_ref().filter(|name| files.contains(name));
+        there.map_or(0, |name| count(name, *length))
+    });
+    Ok(counts.collect())
+}
+
+/// The name of each phase's cache, where it follows from what the plan starts from.
+fn names(
+    plan: &Plan,
+    phases: &[ResolvedPhase],
+    classes: usize,
+) -> Result<Vec<Option<String>>, ModelError> {
+    /// By all that decides them.
+    static KNOWN: Mutex<BTreeMap<String, Vec<Option<String>>>> = Mutex::new(BTreeMap::new());
+    let parts: Vec<&str> = phases.iter().map(|p| p.trainable.as_str()).collect();
+    let file = plan.weights.as_ref().and_then(|file| {
+        let facts = fs::metadata(file).ok()?;
+        Some((file, facts.len(), facts.modified().ok()))
+    });
+    let network = (&plan.model, plan.size, classes, plan.seed);
+    let key = format!("{network:?} {file:?} {:?} {parts:?}", plan.preprocessing);
+    if let Some(names) = KNOWN.lock().get(&key) {
+        return Ok(names.clone());
+    }
+    let mut model = Model::new(&plan.model, plan.size, classes, plan.seed, Device::Cpu)?;
+    if let Some(file) = &plan.weights {
+        model.load_pretrained(Path::new(file), plan.preprocessing)?;
+    }
+    let mut names = Vec::new();
+    let mut trained: Vec<&TrainableSet> = Vec::new();
+    for part in parts {
+        let set = model.spec.trainable_set(part)?;
+        let moved = |name: &str| trained.iter().any(|before| (before.contains)(name));
+        let known = (model.declared().iter()).all(|v| (set.contains)(&v.name) || !moved(&v.name));
+        names.push(known.then(|| file_name(&model, set)));
+        trained.push(set);
+    }
+    KNOWN.lock().insert(key, names.clone());
+    Ok(names)
+}
+
 /// A digest of everything that decides what enters the first stage that learns: the weights that stay as
 /// they are, the input's side, and the stage.
 fn frozen_digest(model: &Model, set: &TrainableSet) -> Digest {
@@ -222,7 +364,8 @@ pub fn free_space(folder: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::Precision;
+    use crate::models::{Precision, Preprocessing};
+    use crate::training::Phase;
 
     const SIZE: u32 = 76;
 
@@ -291,8 +434,76 @@ mod tests {
         let estimate = |bytes| CacheEstimate {
             images: 1,
             bytes,
+            kept: 0,
             free: 1000,
         };
         assert!(estimate(500).fits() && !estimate(501).fits());
+        // What is there already needs no room, however full the disk is.
+        let with = |kept, free| CacheEstimate {
+            kept,
+            free,
+            ..estimate(10_000)
+        };
+        assert!(with(9_500, 1000).fits() && !with(9_499, 1000).fits());
+        assert!(with(10_000, 0).fits() && !with(9_999, 0).fits());
+        // Records of other images may be there too.
+        assert_eq!(with(12_000, 0).missing(), 0);
+    }
+
+    #[test]
+    fn what_is_kept_is_found_before_a_training_starts() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let plan = Plan {
+            model: "inception_v3".to_owned(),
+            size: SIZE,
+            phases: ["head", "last_30", "head"].map(Phase::of).to_vec(),
+            ..Plan::default()
+        };
+        let kept = |plan: &Plan| kept_images(plan, 3, folder.path()).expect("a plan");
+        assert_eq!(kept(&plan), [0, 0, 0]);
+        let model = Model::new(&plan.model, SIZE, 3, plan.seed, Device::Cpu).expect("built");
+        let body = model.optimize_for_inference(Precision::Full);
+        let images: Vec<Variant> = (0..3).map(|i| (ImageId(i), 0)).collect();
+        let context = JobContext::detached();
+        for (part, n) in [("head", 3), ("last_30", 2)] {
+            let set = model.spec.trainable_set(part).expect("a part");
+            let none = Activations::open_existing(&model, set, folder.path()).expect("looked");
+            assert!(none.is_none());
+            let mut cache = Activations::open(&model, set, folder.path()).expect("opened");
+            (cache.fill(&body, &images[..n], &pixels, &context)).expect("filled");
+            drop(cache);
+            let cache = Activations::open_existing(&model, set, folder.path()).expect("looked");
+            let mut cache = cache.expect("there");
+            let estimate = Activations::estimate(&model, set, folder.path(), 3);
+            let found = cache.look_up(&images, &pixels, &context);
+            assert_eq!(found, estimate.bytes / 3 * n as u64, "{part}");
+            assert_eq!(cache.holds(&images), n == 3);
+        }
+        // What the third phase finds frozen, the second has trained.
+        assert_eq!(kept(&plan), [3, 2, 0]);
+        let other = |plan: Plan| assert_eq!(kept(&plan), [0, 0, 0], "{plan:?}");
+        let plan = || plan.clone();
+        other(Plan { seed: 1, ..plan() });
+        other(Plan { size: 75, ..plan() });
+        other(Plan {
+            cache_activations: false,
+            ..plan()
+        });
+        let preprocessing = Some(Preprocessing::MinusOneToOne);
+        let weights = folder.path().join("w.safetensors");
+        model.save(&weights).expect("saved");
+        let weights = Some(weights.display().to_string());
+        // The same weights, now from a file.
+        let from_file = Plan {
+            weights: weights.clone(),
+            seed: 7,
+            ..plan()
+        };
+        assert_eq!(kept(&from_file), [3, 2, 0]);
+        other(Plan {
+            weights,
+            preprocessing,
+            ..plan()
+        });
     }
 }

@@ -107,7 +107,12 @@ impl CheckpointError {
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Header { .. } | Self::Best { .. } => true,
-            Self::Weights(error) => matches!(error, WeightsError::Format { .. }),
+            Self::Weights(error) => matches!(
+                error,
+                WeightsError::Format { .. }
+                    | WeightsError::Header { .. }
+                    | WeightsError::Pickle { .. }
+            ),
             Self::TooNew { .. } | Self::OtherPlan { .. } | Self::NoRoom { .. } => false,
         }
     }

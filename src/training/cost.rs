@@ -22,11 +22,14 @@ pub struct SplitCounts {
 
 /// The disk as it is before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Disk {
+pub struct Disk<'a> {
     /// Bytes that are free where the caches lie.
     pub free: u64,
     /// Bytes of pixels that are still to be decoded and kept.
     pub pixels: u64,
+    /// Of how many images it is kept what the frozen layers say, phase by phase
+    /// ([`kept_images`](super::kept_images)); 0 for phases that are not listed.
+    pub kept: &'a [usize],
 }
 
 /// What will be on the disk that is not there yet, in bytes.
@@ -87,7 +90,7 @@ pub struct TrainingCost {
     pub images: SplitCounts,
     /// Phase by phase.
     pub phases: Vec<PhaseCost>,
-    /// Seconds for running frozen layers once, all phases together.
+    /// Seconds for running frozen layers once on the images of which nothing is kept yet, all phases together.
     pub cache_s: f64,
     /// Seconds for reading the test split and the training images once, at the end.
     pub answers_s: f64,
@@ -100,8 +103,8 @@ pub struct TrainingCost {
 }
 
 /// What `plan` will take with `images` of `classes` classes on `threads` threads, at most. Frozen layers are
-/// taken to run once where half of the free disk holds what they say, as they then do. Decoding the images the
-/// first time comes on top; it is a matter of seconds.
+/// taken to run once where half of the free disk holds what they say and is not kept yet, as they then do. Decoding the
+/// images the first time comes on top; it is a matter of seconds.
 ///
 /// # Errors
 /// [`ModelError`] for a plan that names what does not exist.
@@ -109,18 +112,22 @@ pub fn estimate(
     plan: &Plan,
     classes: usize,
     images: SplitCounts,
-    disk: Disk,
+    disk: Disk<'_>,
     threads: usize,
     book: &PaceBook,
 ) -> Result<TrainingCost, ModelError> {
     let mut free = disk.free.saturating_sub(disk.pixels);
     let mut source = Source::Run;
     let mut phases = Vec::new();
-    for phase in plan.resolved_phases() {
-        let (cost, caching) = phase_cost(plan, &phase, classes, images, free, threads, book)?;
+    for (at, phase) in plan.resolved_phases().iter().enumerate() {
+        let found = Found {
+            free,
+            kept: disk.kept.get(at).copied().unwrap_or(0),
+        };
+        let (cost, caching) = phase_cost(plan, phase, classes, images, found, threads, book)?;
         source = source.max(cost.source).max(caching);
         if let Some(cache) = cost.cache.filter(|_| cost.kept) {
-            free = free.saturating_sub(cache.bytes);
+            free = free.saturating_sub(cache.missing());
         }
         phases.push(cost);
     }
@@ -139,7 +146,7 @@ pub fn estimate(
         answers_s = answers(Task::Answer, images.test) + answers(learned, images.train);
     }
     let kept = phases.iter().filter(|p| p.kept).filter_map(|p| p.cache);
-    let activations = kept.map(|cache| cache.bytes).sum();
+    let activations = kept.map(|cache| cache.missing()).sum();
     let model = ModelSpec::find(&plan.model)?.parameters(plan.size, classes)? * 4;
     Ok(TrainingCost {
         images,
@@ -158,13 +165,22 @@ pub fn estimate(
     })
 }
 
+/// The disk as a phase finds it.
+#[derive(Clone, Copy)]
+struct Found {
+    /// Bytes that are free.
+    free: u64,
+    /// Of how many images it is kept already what the frozen layers say.
+    kept: usize,
+}
+
 /// Of one phase, and how the seconds of running its frozen layers once are known.
 fn phase_cost(
     plan: &Plan,
     phase: &ResolvedPhase,
     classes: usize,
     images: SplitCounts,
-    free: u64,
+    found: Found,
     threads: usize,
     book: &PaceBook,
 ) -> Result<(PhaseCost, Source), ModelError> {
@@ -175,18 +191,21 @@ fn phase_cost(
         plan.cached_variants as usize
     };
     let rows = images.train * variants + images.validation;
+    let there = found.kept.min(rows);
+    // fp16
+    let bytes = |rows: usize| rows as u64 * work.boundary * 2;
     let cache = (work.boundary > 0 && plan.cache_activations).then(|| CacheEstimate {
         images: rows,
-        // fp16
-        bytes: rows as u64 * work.boundary * 2,
-        free,
+        bytes: bytes(rows),
+        kept: bytes(there),
+        free: found.free,
     });
     let kept = cache.is_some_and(|cache| cache.fits());
     let setting = Setting::of(plan, phase, kept, threads)?;
     let (learn_s, learn) = book.seconds(Task::Learn, &setting, &work);
     let (measure_s, measure) = book.seconds(Task::Measure, &setting, &work);
     let epoch_s = learn_s * images.train as f64 + measure_s * images.validation as f64;
-    let (body_s, body) = if kept {
+    let (body_s, body) = if kept && there < rows {
         book.seconds(Task::Body, &setting, &work)
     } else {
         (0.0, Source::Run)
@@ -197,7 +216,7 @@ fn phase_cost(
         frozen_share: work.frozen_share(),
         cache,
         kept,
-        cache_s: body_s * rows as f64,
+        cache_s: body_s * (rows - there) as f64,
         epochs: phase.epochs,
         epoch_s,
         at_most_s: epoch_s * phase.epochs as f64,
@@ -306,12 +325,13 @@ mod tests {
         validation: 1324,
         test: 1656,
     };
-    const ROOM: Disk = Disk {
+    const ROOM: Disk<'static> = Disk {
         free: 100_000_000_000,
         pixels: 700_000_000,
+        kept: &[],
     };
 
-    fn cost(plan: &Plan, images: SplitCounts, disk: Disk, book: &PaceBook) -> TrainingCost {
+    fn cost(plan: &Plan, images: SplitCounts, disk: Disk<'_>, book: &PaceBook) -> TrainingCost {
         estimate(plan, 6, images, disk, 1, book).expect("a model")
     }
 
@@ -422,6 +442,7 @@ mod tests {
             estimate: CacheEstimate {
                 images: 6622,
                 bytes: 1,
+                kept: 0,
                 free: 10,
             },
             used: true,
@@ -441,7 +462,11 @@ mod tests {
         let plan = preset("inception_three_phase").expect("a preset");
         let nothing = cost(&plan, SplitCounts::default(), ROOM, &PaceBook::default());
         assert_eq!((nothing.at_most_s, nothing.disk.activations), (0.0, 0));
-        let full = Disk { free: 0, pixels: 1 };
+        let full = Disk {
+            free: 0,
+            pixels: 1,
+            kept: &[],
+        };
         let cost = cost(&plan, IMAGES, full, &PaceBook::default());
         assert!(
             cost.phases
@@ -465,6 +490,7 @@ mod tests {
         let tight = Disk {
             free: rows * 2 * (2 * 131_072 + 2048) + 1000,
             pixels: 1000,
+            kept: &[],
         };
         let cost = cost(&plan, IMAGES, tight, &PaceBook::default());
         let kept: Vec<bool> = cost.phases.iter().map(|p| p.kept).collect();
@@ -472,6 +498,41 @@ mod tests {
         assert_eq!(cost.disk.activations, rows * 2 * (131_072 + 2048));
         let roomy = self::cost(&plan, IMAGES, ROOM, &PaceBook::default());
         assert!(cost.phases[2].epoch_s > roomy.phases[2].epoch_s);
+    }
+
+    #[test]
+    fn what_is_kept_already_takes_neither_room_nor_time() {
+        let plan = preset("inception_three_phase").expect("a preset");
+        let rows = IMAGES.train + IMAGES.validation;
+        let on_full = |kept: &[usize]| {
+            let full = Disk {
+                free: 1000,
+                pixels: 0,
+                kept,
+            };
+            cost(&plan, IMAGES, full, &PaceBook::default())
+        };
+        let anew = on_full(&[]);
+        assert!(anew.phases.iter().all(|p| !p.kept));
+        let all = on_full(&[rows; 3]);
+        assert!(all.phases.iter().all(|p| p.kept && p.cache_s == 0.0));
+        assert_eq!((all.cache_s, all.disk.activations), (0.0, 0));
+        assert!(all.at_most_s < anew.at_most_s);
+        // Records of other images may lie there too; one that is missing needs room.
+        let some = on_full(&[rows + 5, rows - 1]);
+        let kept: Vec<bool> = some.phases.iter().map(|p| p.kept).collect();
+        assert_eq!(kept, [true, false, false]);
+        let missing = some.phases[1].cache.expect("an estimate").missing();
+        assert_eq!(missing, 131_072 * 2);
+
+        let half = Disk {
+            kept: &[rows / 2; 3],
+            ..ROOM
+        };
+        let half = cost(&plan, IMAGES, half, &PaceBook::default());
+        let none = cost(&plan, IMAGES, ROOM, &PaceBook::default());
+        assert!((half.cache_s - none.cache_s / 2.0).abs() < 1e-9 * none.cache_s);
+        assert_eq!(half.disk.activations, none.disk.activations / 2);
     }
 
     #[test]

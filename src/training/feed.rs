@@ -209,7 +209,15 @@ impl<'a> Feed<'a> {
         let measured = data.validation.iter().map(|e| (e.image, PLAIN));
         let variants: Vec<Variant> = learned.chain(measured).collect();
         let started = Instant::now();
-        let estimate = Activations::estimate(model, set, folder, variants.len());
+        let mut estimate = Activations::estimate(model, set, folder, variants.len());
+        let read = |variant: Variant| feed.pictures.pixels(&[variant]);
+        let mut found = None;
+        if as_before != Some(false) {
+            found = Activations::open_existing(model, set, folder)?;
+        }
+        if let Some(kept) = &mut found {
+            estimate.kept = kept.look_up(&variants, &read, context);
+        }
         let mut used = CacheUse {
             estimate,
             used: as_before.unwrap_or_else(|| estimate.fits()),
@@ -217,8 +225,10 @@ impl<'a> Feed<'a> {
             seconds: 0.0,
         };
         if used.used {
-            let mut kept = Activations::open(model, set, folder)?;
-            let read = |variant: Variant| feed.pictures.pixels(&[variant]);
+            let mut kept = match found {
+                Some(kept) => kept,
+                None => Activations::open(model, set, folder)?,
+            };
             used.computed = kept.fill(body, &variants, &read, context)?;
             used.seconds = started.elapsed().as_secs_f64();
             if kept.holds(&variants) {

@@ -345,9 +345,14 @@ impl Plan {
                 .span()
                 .map_or("", |span| &text[..span.start.min(text.len())]);
             let line = before.matches('\n').count() + 1;
-            // The keys there are would fill a screen; docs/GUIDE.md and the presets have them.
-            let what = e.message().split(", expected one of").next();
-            PlanError::Syntax(format!("line {line}: {}", what.unwrap_or_default().trim()))
+            let mut what = e.message().trim().to_owned();
+            // The keys there are would fill a screen.
+            if let Some((unknown, _)) = what.split_once(", expected one of")
+                && unknown.starts_with("unknown field")
+            {
+                what = format!("{unknown}; docs/formats/plan.md lists the keys");
+            }
+            PlanError::Syntax(format!("line {line}: {what}"))
         })?;
         plan.check()?;
         Ok(plan)
@@ -744,10 +749,72 @@ mod tests {
         );
     }
 
+    /// The keys that `table` may have, from the complaint about one that it may not.
+    fn keys<T: serde::de::DeserializeOwned>(table: &str) -> Vec<String> {
+        let unknown = toml::from_str::<T>(table).err().expect("no such key");
+        let (_, keys) = (unknown.message())
+            .split_once("expected one of ")
+            .expect("the keys there are");
+        let quoted = keys.split(", ").map(|key| key.trim_matches('`').to_owned());
+        quoted.collect()
+    }
+
+    #[test]
+    fn the_documentation_has_every_key_with_its_default_and_every_preset() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/formats/plan.md");
+        let page = std::fs::read_to_string(page).expect("the page");
+        let (plan, rest) = page.split_once("\n## A phase").expect("three parts");
+        let (phase, rest) = rest.split_once("\n## Random changes").expect("three parts");
+        let (changes, presets) = rest.split_once("\n## Presets").expect("presets");
+        // The cells of the row that begins with this word.
+        let row = |part: &str, word: &str| -> Vec<String> {
+            let start = format!("| `{word}` |");
+            let row = part.lines().find(|line| line.starts_with(&start));
+            let row = row.unwrap_or_else(|| panic!("{word} is not in docs/formats/plan.md"));
+            row.split('|').map(|cell| cell.trim().to_owned()).collect()
+        };
+        let defaults: toml::Table = toml::from_str(&Plan::default().to_toml()).expect("a table");
+        let all = keys::<Plan>("nonsense = 1");
+        assert!(all.len() > 20, "{all:?}");
+        for key in all {
+            let said = row(plan, &key)[3].replace('`', "");
+            let default = match (key.as_str(), defaults.get(&key)) {
+                ("augmentation", None) => "none".to_owned(),
+                (_, None) => "left out".to_owned(),
+                (_, Some(value)) => value.to_string(),
+            };
+            assert_eq!(said, default, "{key}");
+        }
+        for key in keys::<Phase>("nonsense = 1") {
+            row(phase, &key);
+        }
+        for key in keys::<Augmentation>("nonsense = 1") {
+            row(changes, &key);
+        }
+        for name in preset_names() {
+            let plan = preset(name).expect("a preset");
+            let cells = row(presets, name);
+            let network = format!("`{}`, {} px", plan.model, plan.size);
+            assert!(cells[2].starts_with(&network), "{name}: {cells:?}");
+            for phase in &plan.phases {
+                assert!(
+                    cells[3].contains(&format!("`{}`", phase.trainable)),
+                    "{name}"
+                );
+            }
+        }
+        let example: Vec<&str> = (plan.lines())
+            .filter_map(|line| line.strip_prefix("    "))
+            .collect();
+        let example = Plan::from_toml(&example.join("\n")).expect("a plan");
+        assert_eq!((example.phases.len(), example.size), (2, 299));
+    }
+
     #[test]
     fn mistakes_in_a_plan_are_named() {
         for (text, word) in [
             ("modle = \"cnn01\"", "modle"),
+            ("modle = \"cnn01\"", "docs/formats/plan.md"),
             ("epochs = 0", "epochs"),
             ("learning_rate = -1.0", "learning_rate"),
             ("learning_rate = nan", "learning_rate"),
@@ -756,6 +823,7 @@ mod tests {
                 "validation_share",
             ),
             ("balance = \"smote\"", "smote"),
+            ("balance = \"smote\"", "undersample"),
             ("size = ", "line 1"),
             ("model = \"cnn3\"", "cnn03"),
             (

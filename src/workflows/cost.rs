@@ -9,7 +9,7 @@ use crate::models;
 use crate::project::Snapshot;
 use crate::training::{
     Disk, PaceBook, Plan, Source, SplitCounts, TrainError, TrainingCost, estimate, free_space,
-    other_choices,
+    kept_images, other_choices,
 };
 
 use super::{
@@ -18,6 +18,7 @@ use super::{
     run::paces,
     train::{Parts, check_plan},
     trial::{trial_seconds, trials},
+    weights::with_fetched_weights,
 };
 
 /// The training that is asked about.
@@ -78,8 +79,8 @@ pub fn training_cost(
     snapshot: &Snapshot,
     request: &CostRequest,
 ) -> Result<PlanCost, WorkflowError> {
-    let plan = &request.plan;
-    check_plan(plan)?;
+    check_plan(&request.plan)?;
+    let plan = &with_fetched_weights(&request.plan)?;
     let images = counts(snapshot, plan)?;
     let machine = machine();
     let mut book = PaceBook::default();
@@ -93,6 +94,7 @@ pub fn training_cost(
         let disk = Disk {
             free,
             pixels: missing_pixels(snapshot, plan, images),
+            kept: &kept_images(plan, classes, &snapshot.cache())?,
         };
         estimate(plan, classes, images, disk, request.threads(), &book)
     };

@@ -28,7 +28,7 @@ use crate::project::Snapshot;
 use crate::storage::{StorageError, atomic_write, hex, remove_half_written};
 use crate::training::{
     self, Checkpoints, Disk, EpochMetrics, Monitor, PaceBook, Phase, Plan, Sampler, Source,
-    SplitCounts, TrainData, TrainEvent, estimate, free_space,
+    SplitCounts, TrainData, TrainEvent, estimate, free_space, kept_images,
 };
 
 use super::{
@@ -284,6 +284,7 @@ pub fn fine_tune_cost(
     let disk = Disk {
         free: free_space(&snapshot.cache()),
         pixels: missing_pixels(snapshot, &plan, images),
+        kept: &kept_images(&plan, 2, &snapshot.cache())?,
     };
     let threads = request.threads.unwrap_or_else(models::threads);
     let cost = estimate(&plan, 2, images, disk, threads, &book)?;

@@ -480,3 +480,46 @@ pub fn project_of(dir: &Path) -> Result<PathBuf, WorkflowError> {
         path: dir,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_training_that_lost_its_numbers_names_the_step_and_the_weights_it_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ruined = || {
+            WorkflowError::Train(TrainError::NotFinite {
+                epoch: 4,
+                step: 7,
+                learning_rate: 0.5,
+            })
+        };
+        let write = |name: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, "state").expect("written");
+            path
+        };
+        let state = write("checkpoint.safetensors");
+        let said = given_up(folder.path(), ruined()).to_string();
+        for part in ["epoch 4, step 7", "now 0.5", "the last state before that"] {
+            assert!(said.contains(part), "{said}");
+        }
+        let (older, best) = (write("best-2.safetensors"), write("best-3.safetensors"));
+        let said = given_up(folder.path(), ruined()).to_string();
+        let way = format!("--weights {}", best.display());
+        assert!(
+            said.contains("epoch 4, step 7") && said.contains(&way),
+            "{said}"
+        );
+        assert!(state.is_file() && older.is_file() && best.is_file());
+        // Nothing was written down yet: the folder would only look like a run.
+        fs::remove_file(&state).expect("removed");
+        let said = given_up(folder.path(), ruined()).to_string();
+        assert!(
+            said.contains("start again") && !said.contains("kept"),
+            "{said}"
+        );
+        assert!(!folder.path().exists());
+    }
+}

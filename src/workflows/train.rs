@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, OpenOptions},
+    fs::OpenOptions,
     io::Write as _,
     path::{Path, PathBuf},
 };
@@ -15,7 +15,7 @@ use crate::domain::{ClassId, ImageId, Prediction, Split};
 use crate::imaging::{Die, PixelCache};
 use crate::inference::Agreement;
 use crate::jobs::JobContext;
-use crate::models::{self, set_threads};
+use crate::models::{self, ModelError, set_threads, weights};
 use crate::project::Snapshot;
 use crate::storage::{Digest, StorageError, atomic_write, hex};
 use crate::training::{
@@ -56,7 +56,7 @@ impl TrainRequest {
     /// Whether everything is there that the plan names: to be asked before anything is said or done.
     ///
     /// # Errors
-    /// [`WorkflowError::Plan`], [`WorkflowError::Storage`] for a weights file that cannot be read,
+    /// [`WorkflowError::Plan`], [`WorkflowError::Model`] for a weights file that cannot be read or is no such file,
     /// [`WorkflowError::RunExists`].
     pub fn check(&self) -> Result<(), WorkflowError> {
         check_plan(&self.plan)?;
@@ -67,19 +67,13 @@ impl TrainRequest {
     }
 }
 
-/// Whether the plan makes sense and its weights can be read.
+/// Whether the plan makes sense and its weights are a weights file, as far as its header tells.
 pub(super) fn check_plan(plan: &Plan) -> Result<(), WorkflowError> {
     plan.check()?;
     let plan = with_fetched_weights(plan)?;
-    if let Some(weights) = &plan.weights {
-        let path = Path::new(weights);
-        let found = fs::File::open(path).and_then(|file| {
-            if file.metadata()?.is_dir() {
-                return Err(std::io::ErrorKind::IsADirectory.into());
-            }
-            Ok(())
-        });
-        found.map_err(|e| StorageError::io("read", path, e))?;
+    if let Some(file) = &plan.weights {
+        // Its header alone, whether it names a scale or not.
+        weights::preprocessing(Path::new(file)).map_err(ModelError::from)?;
     }
     Ok(())
 }

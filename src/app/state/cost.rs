@@ -125,6 +125,7 @@ mod tests {
         let disk = Disk {
             free: 1_000_000_000,
             pixels: 0,
+            kept: &[],
         };
         PlanCost {
             warnings: Vec::new(),

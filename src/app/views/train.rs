@@ -891,9 +891,11 @@ fn kept(part: &PhaseStart) -> Option<String> {
     let cache = part.cache?;
     let size = bytes(cache.estimate.bytes);
     Some(if !cache.used {
-        let free = bytes(cache.estimate.free);
+        let (missing, free) = (cache.estimate.missing(), cache.estimate.free);
         format!(
-            "Frozen layers run every epoch: keeping what they say would take {size} of {free} free."
+            "Frozen layers run every epoch: keeping what they say would take {} of {} free.",
+            bytes(missing),
+            bytes(free)
         )
     } else if cache.computed == 0 {
         format!("Frozen layers: {size} found in the cache.")

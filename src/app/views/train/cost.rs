@@ -271,9 +271,10 @@ fn on_disk(cost: &TrainingCost) -> String {
 fn no_room(phase: &PhaseCost) -> Option<String> {
     let cache = phase.cache.filter(|_| !phase.kept)?;
     Some(format!(
-        "{}: what the frozen layers say takes {}, and only half of {} free may be used. They will run in every epoch instead.",
+        "{}: what the frozen layers say takes {}{}, and only half of {} free may be used. They will run in every epoch instead.",
         phase.trainable.replace('_', " "),
-        bytes(cache.bytes),
+        bytes(cache.missing()),
+        if cache.kept > 0 { " more" } else { "" },
         bytes(cache.free)
     ))
 }
