@@ -4,10 +4,10 @@
 use approx::assert_abs_diff_eq;
 use driftscope::domain::ClassId;
 use driftscope::drift::{
-    Calibration, EmbeddingView, Energy, LinearClassifier, LocalShape, Mahalanobis, MaxSoftmax,
-    NearestNeighbours, Padim, PadimOptions, PatchCore, PatchCoreOptions, PatchPool, PixelSpade,
-    PixelSpadeScore, PoolContrast, PoolDensity, RelativeMahalanobis, Scorer, Spade, Vim, k_center,
-    organisers_batch_min_max,
+    Calibration, EmbeddingView, Energy, HeadTemperature, LinearClassifier, LocalShape, Mahalanobis,
+    MaxSoftmax, NearestNeighbours, Padim, PadimOptions, PatchCore, PatchCoreOptions, PatchPool,
+    PixelSpade, PixelSpadeScore, PoolContrast, PoolDensity, RelativeMahalanobis, Scorer, Spade,
+    Vim, k_center, organisers_batch_min_max,
 };
 use driftscope::imaging::{Gates, Gray};
 use serde::Deserialize;
@@ -26,6 +26,15 @@ struct Golden {
     gates: GatesCase,
     spade: SpadeCase,
     pixel_spade: PixelSpadeCase,
+    head_temperature: Vec<HeadTemperatureCase>,
+}
+
+#[derive(Deserialize)]
+struct HeadTemperatureCase {
+    stated: Vec<f64>,
+    drift: Vec<bool>,
+    temperature: f64,
+    applied: Vec<f64>,
 }
 
 #[derive(Deserialize)]
@@ -385,4 +394,16 @@ fn gates_of_a_picture() {
         case.sharpness,
     ];
     assert_all_close(&ours, &theirs, 1e-12);
+}
+
+#[test]
+fn the_temperature_of_a_head() {
+    for case in golden().head_temperature {
+        let judged: Vec<(f64, bool)> = case.stated.into_iter().zip(case.drift).collect();
+        let ours = HeadTemperature::fit(&judged).expect("enough of both kinds");
+        // An optimum is told from its neighbours to about the root of the precision only.
+        assert_abs_diff_eq!(ours.value(), case.temperature, epsilon = 1e-5);
+        let applied: Vec<f64> = judged.iter().map(|(p, _)| ours.apply(*p)).collect();
+        assert_all_close(&applied, &case.applied, 1e-5);
+    }
 }

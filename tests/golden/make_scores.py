@@ -11,8 +11,9 @@ import numpy as np
 import scipy
 import sklearn
 from scipy.ndimage import correlate, laplace
+from scipy.optimize import minimize_scalar
 from scipy.spatial.distance import cdist, mahalanobis
-from scipy.special import logsumexp, softmax
+from scipy.special import expit, log_expit, logit, logsumexp, softmax
 from scipy.stats import median_abs_deviation
 from sklearn.covariance import EmpiricalCovariance, ledoit_wolf
 from sklearn.linear_model import LogisticRegression
@@ -329,6 +330,32 @@ def pixel_spade_case():
     }
 
 
+def head_temperature_case(n, too_sure):
+    """Temperature scaling (Guo et al. 2017) to Platt's targets, both kinds weighing the same, in [0.2, 5]."""
+    odds = rng.uniform(-3, 3, n)
+    drift = rng.random(n) < expit(odds)
+    stated = expit(too_sure * odds).round(4).clip(1e-4, 1 - 1e-4)
+    n_drift, n_regular = drift.sum(), (~drift).sum()
+    target = np.where(drift, (n_drift + 1) / (n_drift + 2), 1 / (n_regular + 2))
+    weight = np.where(drift, 1 / n_drift, 1 / n_regular)
+    x = logit(stated)
+
+    def loss(inverse):
+        return -(weight * (target * log_expit(inverse * x) + (1 - target) * log_expit(-inverse * x))).sum()
+
+    inverse = minimize_scalar(loss, bounds=(0.2, 5), method="bounded", options={"xatol": 1e-10}).x
+    # The same as the one coefficient of a regression where each image is drift in part.
+    model = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10, max_iter=10_000)
+    shares = np.concatenate([weight * target, weight * (1 - target)])
+    model.fit(np.concatenate([x, x])[:, None], np.arange(2 * n) < n, sample_weight=n * shares)
+    assert abs(np.clip(model.coef_[0, 0], 0.2, 5) - inverse) < 1e-4, (model.coef_, inverse)
+    return {
+        "stated": stated.tolist(),
+        "drift": drift.tolist(),
+        "temperature": 1 / inverse,
+        "applied": expit(x * inverse).round(10).tolist(),
+    }
+
 
 golden = {
     "versions": {"numpy": np.__version__, "scipy": scipy.__version__, "scikit-learn": sklearn.__version__},
@@ -348,6 +375,10 @@ golden = {
     "gates": gates_case(),
     "spade": spade_case(),
     "pixel_spade": pixel_spade_case(),
+    # Too sure, right, not sure enough, and so far off that the bounds hold.
+    "head_temperature": [
+        head_temperature_case(n, too_sure) for n, too_sure in [(60, 2.5), (90, 1), (50, 0.4), (60, 20), (60, 0.1)]
+    ],
 }
 
 path = pathlib.Path(__file__).with_name("scores.json")
