@@ -24,6 +24,9 @@ pub trait PictureSource: Sync {
 
     /// Plain numbers of it, such as its brightness: as many for each picture, in the same order.
     fn numbers(&self, row: usize) -> Vec<f64>;
+
+    /// Width and height of what it was made of, in pixels; none where it was made of no file.
+    fn size(&self, row: usize) -> Option<(u32, u32)>;
 }
 
 /// Compares each pixel with the same place of the regular pictures that the whole resembles most, and keeps the

@@ -357,6 +357,51 @@ def head_temperature_case(n, too_sure):
     }
 
 
+def framing_case():
+    """One minus the largest correlation of 16 x 16 block means with those of a regular picture."""
+    side, blocks = 37, 16
+    lines = rng.uniform(-1, 1, size=(7, 2))
+    y, x = np.mgrid[:side, :side] / side - 0.5
+    pictures = [128 + 90 * np.sin(9 * (a * x + b * y)) + rng.normal(0, 12, (side, side)) for a, b in lines]
+    pictures = np.clip(np.round(pictures), 0, 255).astype(int)
+    flat_one = np.full((1, side, side), 77)
+    regular, queries = pictures[:5], np.concatenate([pictures[5:], np.roll(pictures[:1], 6, axis=2), flat_one])
+    edges = np.arange(blocks + 1) * side // blocks
+
+    def means(picture):
+        return [picture[a:b, c:d].mean() for a, b in zip(edges, edges[1:]) for c, d in zip(edges, edges[1:])]
+
+    def far(picture, others):
+        if picture.min() == picture.max():
+            return 1.0
+        return 1 - max(np.corrcoef(means(picture), means(other))[0, 1] for other in others)
+
+    return {
+        "side": side,
+        "regular": regular.ravel().tolist(),
+        "queries": queries.ravel().tolist(),
+        "scores": flat([far(query, regular) for query in queries]),
+        "held_out": flat([far(regular[i], np.delete(regular, i, axis=0)) for i in range(5)]),
+    }
+
+
+def frame_size_case():
+    """Largest difference of the logarithms of width and height to the nearest regular size: Chebyshev distance."""
+    regular = np.array([[540, 630]] * 6 + [[720, 840]] * 4 + [[990, 1155], [1260, 1470]])
+    queries = np.array([[540, 630], [1260, 1470], [630, 540], [500, 500], [1170, 1365], [64, 2000]])
+
+    def far(rows, sizes):
+        return cdist(np.log(rows), np.log(sizes), "chebyshev").min(1)
+
+    held_out = [far(regular[i : i + 1], np.delete(regular, i, axis=0))[0] for i in range(len(regular))]
+    return {
+        "regular": regular.tolist(),
+        "queries": queries.tolist(),
+        "scores": flat(far(queries, regular)),
+        "held_out": flat(held_out),
+    }
+
+
 golden = {
     "versions": {"numpy": np.__version__, "scipy": scipy.__version__, "scikit-learn": sklearn.__version__},
     # As many images as usual; more values than images; a class with one image.
@@ -379,6 +424,8 @@ golden = {
     "head_temperature": [
         head_temperature_case(n, too_sure) for n, too_sure in [(60, 2.5), (90, 1), (50, 0.4), (60, 20), (60, 0.1)]
     ],
+    "framing": framing_case(),
+    "frame_size": frame_size_case(),
 }
 
 path = pathlib.Path(__file__).with_name("scores.json")
