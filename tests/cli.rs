@@ -692,6 +692,97 @@ fn a_network_is_fine_tuned_for_drift_and_held_against_the_head() {
 }
 
 #[test]
+fn a_session_is_rehearsed_against_a_table_of_the_truth() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = folder.path().join("project");
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/sample");
+    let data = [text(&sample), "--project", text(&project)];
+    let quick = ["--size", "32", "--epochs", "1", "--threads", "1"];
+    json(&[&["train"], &data[..], &quick, &["--seed", "3"]].concat());
+    let truth = sample.join("truth.csv");
+    let rehearse = |labels: &str| {
+        let asked = ["--truth", text(&truth), "--labels", labels];
+        json(&[&["drift", "rehearse"], &data[..], &asked].concat())
+    };
+    let found = rehearse("15");
+    let n = |key: &str| found[key].as_u64().unwrap();
+    assert_eq!((n("images"), n("labels"), n("drift")), (44, 15, 12));
+    assert_eq!((n("rest"), n("found") + n("rest_drift")), (29, 12));
+    let reasons = found["by_reason"].as_object().unwrap();
+    let sum = |at: usize| {
+        reasons
+            .values()
+            .map(|r| r[at].as_u64().unwrap())
+            .sum::<u64>()
+    };
+    assert_eq!((sum(0), sum(1)), (15, n("found")), "{found}");
+    for key in [
+        "rest_f1",
+        "rest_ap",
+        "caught",
+        "pwa",
+        "pwa_with_hand_labels",
+        "pwa_gate",
+        "pwa_constant",
+    ] {
+        let figure = found[key].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&figure), "{key}: {found}");
+    }
+    let pwa = |key: &str| found[key].as_f64().unwrap();
+    assert!(pwa("pwa_with_hand_labels") >= pwa("pwa"), "{found}");
+    // What was neither labelled nor is called drift, by name.
+    let missed = found["missed"].as_array().unwrap();
+    let rows = fs::read_to_string(&truth).unwrap();
+    for file in missed {
+        let row = format!("{},Drift", file.as_str().unwrap());
+        assert!(rows.contains(&row), "{row}");
+    }
+    let caught = n("drift") - missed.len() as u64;
+    assert!(
+        (pwa("caught") - caught as f64 / 12.0).abs() < 1e-9,
+        "{found}"
+    );
+    // A network of one stage has no local features for PaDiM; the key says so.
+    assert_eq!(found.get("pwa_padim"), Some(&Value::Null));
+    assert_eq!(rehearse("15"), found, "by the same seed");
+    // More labels than there are images: nothing is left to measure.
+    let all = rehearse("500");
+    assert_eq!(
+        ["labels", "found", "rest", "caught"].map(|key| all[key].as_f64()),
+        [44.0, 12.0, 0.0, 1.0].map(Some)
+    );
+    // Nothing of this is written into the labels of the project.
+    let ranked = json(&[&["drift", "rank"], &data[..]].concat());
+    assert_eq!(
+        (&ranked["n_drift"], &ranked["n_regular"]),
+        (&0.into(), &0.into())
+    );
+
+    let other = folder.path().join("other.csv");
+    let asked = ["--truth", text(&other), "--labels", "5"];
+    let asked = [&["drift", "rehearse"], &data[..], &asked].concat();
+    let missing = complaint(&asked);
+    assert!(missing.contains("other.csv"), "{missing}");
+    let refused = |rows: &str| {
+        fs::write(&other, rows).unwrap();
+        let said = complaint(&asked);
+        assert!(said.contains("other.csv does not tell the truth"), "{said}");
+        said
+    };
+    let (without, last) = rows.trim_end().rsplit_once('\n').unwrap();
+    let (lacking, _) = last.split_once(',').unwrap();
+    let said = refused(without);
+    assert!(said.contains(&format!("does not name {lacking}")), "{said}");
+    let said = refused(&rows.replacen(",Missing,", ",Scratched,", 1));
+    assert!(
+        said.contains("\"Scratched\"") && said.contains("Boucle plate"),
+        "{said}"
+    );
+    let said = refused("filename\nx.png\n");
+    assert!(said.contains("fewer than two columns"), "{said}");
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_ends_the_printing_and_not_the_work() {
     let folder = tempfile::tempdir().unwrap();
     let made = folder.path().join("made");

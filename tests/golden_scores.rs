@@ -4,10 +4,11 @@
 use approx::assert_abs_diff_eq;
 use driftscope::domain::ClassId;
 use driftscope::drift::{
-    Calibration, EmbeddingView, Energy, LinearClassifier, LocalContrast, LocalShape, Mahalanobis,
-    MaxSoftmax, NearestNeighbours, Padim, PadimOptions, PatchCore, PatchCoreOptions, PatchPool,
-    PixelSpade, PixelSpadeScore, PoolContrast, PoolDensity, RelativeMahalanobis, Scorer, Spade,
-    Vim, k_center, organisers_batch_min_max,
+    Calibration, EmbeddingView, Energy, FrameSizes, FramingMatch, HeadTemperature,
+    LinearClassifier, LocalContrast, LocalShape, Mahalanobis, MaxSoftmax, NearestNeighbours, Padim,
+    PadimOptions, PatchCore, PatchCoreOptions, PatchPool, PixelSpade, PixelSpadeScore,
+    PoolContrast, PoolDensity, RelativeMahalanobis, Scorer, Spade, Vim, k_center,
+    organisers_batch_min_max,
 };
 use driftscope::imaging::{Gates, Gray};
 use serde::Deserialize;
@@ -27,6 +28,9 @@ struct Golden {
     spade: SpadeCase,
     pixel_spade: PixelSpadeCase,
     local_contrast: LocalContrastCase,
+    head_temperature: Vec<HeadTemperatureCase>,
+    framing: FramingCase,
+    frame_size: FrameSizeCase,
 }
 
 #[derive(Deserialize)]
@@ -39,6 +43,31 @@ struct LocalContrastCase {
     query_scores: Vec<f64>,
     contrasts: Vec<f64>,
     own: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct FramingCase {
+    side: usize,
+    regular: Vec<u8>,
+    queries: Vec<u8>,
+    scores: Vec<f64>,
+    held_out: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct FrameSizeCase {
+    regular: Vec<(u32, u32)>,
+    queries: Vec<(u32, u32)>,
+    scores: Vec<f64>,
+    held_out: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct HeadTemperatureCase {
+    stated: Vec<f64>,
+    drift: Vec<bool>,
+    temperature: f64,
+    applied: Vec<f64>,
 }
 
 #[derive(Deserialize)]
@@ -410,4 +439,49 @@ fn gates_of_a_picture() {
         case.sharpness,
     ];
     assert_all_close(&ours, &theirs, 1e-12);
+}
+
+#[test]
+fn the_temperature_of_a_head() {
+    for case in golden().head_temperature {
+        let judged: Vec<(f64, bool)> = case.stated.into_iter().zip(case.drift).collect();
+        let ours = HeadTemperature::fit(&judged).expect("enough of both kinds");
+        // An optimum is told from its neighbours to about the root of the precision only.
+        assert_abs_diff_eq!(ours.value(), case.temperature, epsilon = 1e-5);
+        let applied: Vec<f64> = judged.iter().map(|(p, _)| ours.apply(*p)).collect();
+        assert_all_close(&applied, &case.applied, 1e-5);
+    }
+}
+
+#[test]
+fn framing_against_regular_pictures() {
+    let case = golden().framing;
+    let pictures = |pixels: &[u8]| -> Vec<Vec<u8>> {
+        let pictures = pixels.chunks_exact(case.side * case.side);
+        pictures.map(<[u8]>::to_vec).collect()
+    };
+    let regular = pictures(&case.regular);
+    let fitted = FramingMatch::fit(case.side, regular.clone().into_iter()).expect("large enough");
+    let score = |picture: &Vec<u8>, own| fitted.score(picture, own).expect("same side");
+    let scores: Vec<f64> = pictures(&case.queries)
+        .iter()
+        .map(|q| score(q, None))
+        .collect();
+    assert_all_close(&scores, &case.scores, 1e-6);
+    let held_out = regular.iter().enumerate();
+    let held_out: Vec<f64> = held_out
+        .map(|(i, picture)| score(picture, Some(i)))
+        .collect();
+    assert_all_close(&held_out, &case.held_out, 1e-6);
+}
+
+#[test]
+fn sizes_against_regular_ones() {
+    let case = golden().frame_size;
+    let fitted = FrameSizes::fit(case.regular.iter().copied()).expect("enough");
+    let scores = |sizes: &[(u32, u32)], own| -> Vec<f64> {
+        sizes.iter().map(|size| fitted.score(*size, own)).collect()
+    };
+    assert_all_close(&scores(&case.queries, false), &case.scores, 1e-9);
+    assert_all_close(&scores(&case.regular, true), &case.held_out, 1e-9);
 }

@@ -110,6 +110,12 @@ fn simulate(args: SimulateArgs, output: &Output) -> Result<()> {
         result.drift_class, parts.train, parts.pool, parts.pool_drift, parts.measured,
         parts.measured_drift, request.repeats
     ));
+    if result.duplicate_groups > 0 {
+        output.say(&format!(
+            "{} of near-duplicates, each kept together in one part",
+            count(result.duplicate_groups, "group")
+        ));
+    }
     output.say("labels   AP (sd)          F1 at 0.5 (sd)   ROC AUC   drift found");
     for point in &result.curve {
         output.say(&format!(

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::space::kept_as;
-use super::{Calibration, DriftError, PictureSource, PixelSpade, PixelSpadeScore};
+use super::{Calibration, DriftError, FrameSizes, FramingMatch, PictureSource, PixelSpade};
 
 /// Similar pictures that one is compared with. Settled on the made set that docs/BENCHMARKS.md tells of.
 const SIMILAR: usize = 40;
@@ -16,13 +16,27 @@ const AREA: &str = "pixel spade, odd area";
 const SPOT: &str = "pixel spade, oddest spot";
 /// The same, as it stands out beside similar regular images.
 pub(super) const SPOT_CONTRAST: &str = "pixel spade, oddest spot beside similar";
-/// The scores of pictures by name.
-pub(super) const SCORES: [&str; 4] = [MEAN, AREA, SPOT, SPOT_CONTRAST];
+const FRAMING: &str = "framing";
+const SIZE: &str = "size";
+/// The scores that say nothing where no scene is seen twice, by name.
+pub(super) const OF_SCENES: [&str; 5] = [MEAN, AREA, SPOT, SPOT_CONTRAST, FRAMING];
 
-/// Compares pictures with similar regular ones ([`PixelSpade`]), and their plain numbers with those of regular
-/// ones: brightness, sharpness and what else the source measures.
+/// What regular pictures differ by from each other at the least, of one minus their correlation: a difference between two
+/// that agree better is grain.
+const AGREEING: f64 = 0.005;
+/// How far the size of the picture to come is taken to be from a regular one, when sizes are calibrated: twice as large.
+/// Regular pictures are mostly of a few sizes, and a score that is 0 for all of them would say nothing; with this
+/// one more, another size is the odder the more pictures have gone without.
+const SIZE_TO_COME: f64 = std::f64::consts::LN_2;
+
+/// Compares pictures with similar regular ones ([`PixelSpade`]), how they are framed and their size with those of
+/// regular ones ([`FramingMatch`], [`FrameSizes`]), and so their plain numbers: brightness, sharpness and what else
+/// the source measures.
 pub(super) struct Appearance {
     spade: Option<PixelSpade>,
+    framing: Option<FramingMatch>,
+    /// Of all regular pictures; none where that of one is not known.
+    sizes: Option<FrameSizes>,
     /// Of the regular pictures, every so many-th is remembered.
     every: usize,
     scores: Vec<(&'static str, Calibration)>,
@@ -57,23 +71,27 @@ impl Appearance {
         let most = PixelSpade::capacity(pictures.side()).max(1);
         let every = known.div_ceil(most);
         let remembered = known.div_ceil(every);
-        let references = (0..remembered).map(|i| pictures.picture(i * every));
+        let references = || (0..remembered).map(|i| pictures.picture(i * every));
         let k = SIMILAR.min(remembered.saturating_sub(1));
-        let spade = match PixelSpade::fit(pictures.side(), k, references) {
-            Ok(spade) => Some(spade),
-            // Too small, or too few: the plain numbers are left.
-            Err(DriftError::NoEmbeddings | DriftError::NoSuchNeighbour { .. }) => None,
-            Err(error) => return Err(error),
-        };
+        let sizes: Option<Vec<(u32, u32)>> = (0..known).map(|row| pictures.size(row)).collect();
         let mut fitted = Self {
-            spade,
+            spade: if_enough(PixelSpade::fit(pictures.side(), k, references()))?,
+            framing: if_enough(FramingMatch::fit(pictures.side(), references()))?,
+            sizes: match sizes {
+                Some(sizes) => if_enough(FrameSizes::fit(sizes))?,
+                None => None,
+            },
             every,
             scores: Vec::new(),
             numbers: Vec::new(),
         };
         let mut found = fitted.scores_of(pictures, images, Some)?;
         for (name, values) in &found {
-            let calibration = Calibration::unless_constant(values.clone())?;
+            let mut values = values.clone();
+            if *name == SIZE {
+                values.push(SIZE_TO_COME);
+            }
+            let calibration = Calibration::unless_constant(values)?;
             fitted
                 .scores
                 .extend(calibration.map(|calibration| (*name, calibration)));
@@ -130,27 +148,47 @@ impl Appearance {
         images: usize,
         own: impl Fn(usize) -> Option<usize> + Sync,
     ) -> Result<Vec<(&'static str, Vec<f64>)>, DriftError> {
-        let Some(spade) = &self.spade else {
-            return Ok(Vec::new());
-        };
-        let scores: Vec<PixelSpadeScore> = (0..images)
+        let rows: Vec<Vec<(&'static str, f64)>> = (0..images)
             .into_par_iter()
-            .map(|row| {
-                let own = own(row).and_then(|row| kept_as(row, self.every));
-                spade.score(&pictures.picture(row), own)
-            })
+            .map(|row| self.score(pictures, row, own(row)))
             .collect::<Result<_, _>>()?;
-        let of = |value: fn(&PixelSpadeScore) -> f64| {
-            scores
-                .iter()
-                .map(|s| value(s).max(0.0).ln_1p())
-                .collect::<Vec<_>>()
-        };
-        Ok(vec![
-            (MEAN, of(|s| s.mean)),
-            (AREA, of(|s| s.area)),
-            (SPOT, of(|s| s.spot)),
-        ])
+        let names = rows.first().into_iter().flatten().map(|(name, _)| *name);
+        let column = |at: usize| rows.iter().map(|row| row[at].1).collect();
+        Ok(names
+            .enumerate()
+            .map(|(at, name)| (name, column(at)))
+            .collect())
+    }
+
+    /// The scores of the picture in `row` by name, the same names for each; `own` is its row among the regular pictures
+    /// where it is one of those.
+    fn score(
+        &self,
+        pictures: &dyn PictureSource,
+        row: usize,
+        own: Option<usize>,
+    ) -> Result<Vec<(&'static str, f64)>, DriftError> {
+        let mut scores = Vec::new();
+        if self.spade.is_some() || self.framing.is_some() {
+            let picture = pictures.picture(row);
+            let kept = own.and_then(|own| kept_as(own, self.every));
+            if let Some(spade) = &self.spade {
+                let found = spade.score(&picture, kept)?;
+                scores.push((MEAN, found.mean.ln_1p()));
+                scores.push((AREA, found.area.ln_1p()));
+                scores.push((SPOT, found.spot.max(0.0).ln_1p()));
+            }
+            if let Some(framing) = &self.framing {
+                let found = framing.score(&picture, kept)?;
+                scores.push((FRAMING, (AGREEING + found).ln()));
+            }
+        }
+        if let Some(sizes) = &self.sizes {
+            // What is made of a regular picture has its size.
+            let size = pictures.size(row);
+            scores.push((SIZE, size.map_or(0.0, |s| sizes.score(s, own.is_some()))));
+        }
+        Ok(scores)
     }
 
     fn features(&self, rows: &[Vec<f64>]) -> Vec<f32> {
@@ -166,6 +204,15 @@ impl Appearance {
             }
         }
         features
+    }
+}
+
+/// None where pictures are too small, or too few to be compared with each other: what else there is to say is left.
+fn if_enough<T>(fitted: Result<T, DriftError>) -> Result<Option<T>, DriftError> {
+    match fitted {
+        Ok(fitted) => Ok(Some(fitted)),
+        Err(DriftError::NoEmbeddings | DriftError::NoSuchNeighbour { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -207,6 +254,11 @@ mod tests {
             let sum: f64 = picture.iter().map(|v| f64::from(*v)).sum();
             vec![sum / picture.len() as f64, 1.0]
         }
+        fn size(&self, row: usize) -> Option<(u32, u32)> {
+            // As of another camera where the middle is black.
+            let black = self.0[row][self.0[row].len() / 2] == 0;
+            Some(if black { (400, 300) } else { (200, 200) })
+        }
     }
 
     fn regular(seed: usize) -> Vec<u8> {
@@ -218,8 +270,8 @@ mod tests {
     fn a_brighter_picture_and_one_with_a_spot_stand_out_and_alone_as_among_others() {
         let train = Made((0..40).map(regular).collect());
         let (fitted, seen) = Appearance::fit(&train, 40, 40).expect("fitted");
-        // The number that is always 1 says nothing.
-        assert_eq!((fitted.width(), fitted.score_count()), (1, 3));
+        // The number that is always 1 says nothing; that all have one size does.
+        assert_eq!((fitted.width(), fitted.score_count()), (1, 5));
         assert_eq!(seen.features.len(), 40);
         let bright: Vec<u8> = regular(50).iter().map(|v| v + 60).collect();
         let mut spot = regular(51);
@@ -235,7 +287,30 @@ mod tests {
         let alone = fitted
             .look(&Made(vec![pool.0[2].clone()]), 1, |_| None)
             .expect("looked");
-        assert_eq!(alone.scores[2].1[0], spots[2]);
+        for ((name, values), (_, of_all)) in alone.scores.iter().zip(&found.scores) {
+            assert_eq!(values[0], of_all[2], "{name}");
+        }
+    }
+
+    #[test]
+    fn another_size_is_odd_though_all_regular_pictures_have_one() {
+        let train = Made((0..40).map(regular).collect());
+        let (fitted, seen) = Appearance::fit(&train, 40, 40).expect("fitted");
+        let (name, values) = seen.scores.last().expect("there are scores");
+        assert_eq!((*name, values), (SIZE, &vec![0.0; 40]));
+        let mut odd = regular(50);
+        odd[200] = 0;
+        let found = fitted.look(&Made(vec![regular(51), odd]), 2, |_| None);
+        let (_, values) = found.expect("looked").scores.pop().expect("as before");
+        let scale = fitted.calibration(SIZE).expect("kept");
+        assert_eq!(scale.robust_z(values[0]), 0.0);
+        // Twice as wide, where 40 were alike.
+        assert!(
+            scale.robust_z(values[1]) > 5.0,
+            "{}",
+            scale.robust_z(values[1])
+        );
+        assert!(scale.quantile(values[1]) > 0.97);
     }
 
     #[test]
@@ -243,7 +318,8 @@ mod tests {
         let tiny = |seed: usize| regular(seed)[..16].to_vec();
         let train = Made((0..40).map(tiny).collect());
         let (fitted, seen) = Appearance::fit(&train, 40, 40).expect("fitted");
-        assert_eq!((fitted.width(), fitted.score_count()), (1, 0));
-        assert!(seen.features.len() == 40 && seen.scores.is_empty());
+        // Sizes are told of any picture.
+        assert_eq!((fitted.width(), fitted.score_count()), (1, 1));
+        assert!(seen.features.len() == 40 && seen.scores.len() == 1);
     }
 }

@@ -194,6 +194,20 @@ mod tests {
             prop_assert_eq!(decided.answer(), answer);
         }
 
+        /// A higher threshold turns drift into a regular answer and nothing else, for what lies between the two.
+        #[test]
+        fn a_raised_threshold_only_lets_pass(
+            p in 0.0..=1.0_f64, q in distribution(), a in 0.0..=1.0_f64, b in 0.0..=1.0_f64, at_score in any::<bool>(),
+        ) {
+            let q: Vec<f32> = q.iter().map(|v| *v as f32).collect();
+            // A threshold that is a score is where one is easily on the wrong side.
+            let (low, high) = if at_score { (a.min(p), p) } else { (a.min(b), a.max(b)) };
+            let (before, after) = (gate(p, low, &q), gate(p, high, &q));
+            let is_drift = |decision| matches!(decision, Decision::Drift(_));
+            prop_assert!(is_drift(before) || !is_drift(after), "{:?} became {:?}", before, after);
+            prop_assert_eq!(before != after, low <= p && p < high);
+        }
+
         #[test]
         fn combined_probabilities_are_probabilities(p in -0.5..1.5_f64, q in distribution()) {
             let q: Vec<f32> = q.iter().map(|v| *v as f32).collect();

@@ -13,6 +13,8 @@
 //! | [`Spade`] | local features | not as in similar images, at the same place |
 //! | [`PixelSpade`] | pictures | looks like in none of the similar pictures |
 //! | [`LocalContrast`] | any features and a score | scores more than similar regular images do |
+//! | [`FramingMatch`] | pictures | light and dark lie as in no regular picture |
+//! | [`FrameSizes`] | width and height | of no regular size |
 //! | [`PoolDensity`], [`PoolContrast`] | embeddings of regular and incoming images | new, wherever it lies |
 //!
 //! An embedding is L2-normalised and projected once ([`Projection`]); once drift is labelled, a
@@ -31,6 +33,8 @@ mod embedding;
 mod energy;
 mod error;
 mod folds;
+mod frame_size;
+mod framing;
 mod head;
 mod head_temperature;
 mod histogram;
@@ -65,6 +69,8 @@ pub use embedding::EmbeddingView;
 pub use energy::Energy;
 pub use error::DriftError;
 pub use folds::{Folds, out_of_fold};
+pub use frame_size::FrameSizes;
+pub use framing::FramingMatch;
 pub use head::{DriftDetector, DriftHead, HeadOptions, held_out_scorer};
 pub use head_temperature::HeadTemperature;
 pub use histogram::{HistogramBin, score_histogram};

@@ -34,6 +34,9 @@ pub trait PictureSource: Sync {
 
     /// Plain numbers of it, such as its brightness: as many for each picture, in the same order.
     fn numbers(&self, row: usize) -> Vec<f64>;
+
+    /// Width and height of what it was made of, in pixels; none where it was made of no file.
+    fn size(&self, row: usize) -> Option<(u32, u32)>;
 }
 
 /// Compares each window of a few pixels with the same place of similar regular pictures, and keeps the smallest

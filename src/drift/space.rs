@@ -167,7 +167,8 @@ pub struct SpaceRows {
 
 impl SpaceRows {
     /// Mean of the calibrated scores of each image, within limits: the ranking before anything is labelled. Without
-    /// those of pixels, which say nothing where no scene is seen twice; a head learns whether to listen to them.
+    /// those of pixels and of framing, which say nothing where no scene is seen twice; a head learns whether to listen
+    /// to them.
     #[must_use]
     pub fn fused(&self) -> Vec<f64> {
         let n = self.images;
@@ -175,7 +176,7 @@ impl SpaceRows {
         let counted = self
             .scores
             .iter()
-            .filter(|s| !appearance::SCORES.contains(&s.name));
+            .filter(|s| !appearance::OF_SCENES.contains(&s.name));
         let counted: Vec<&NamedScores> = counted.collect();
         (0..n)
             .map(|row| {

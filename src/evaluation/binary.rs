@@ -339,6 +339,29 @@ mod tests {
             );
         }
 
+        /// A raised threshold finds no more, and loses exactly what lies between the two.
+        #[test]
+        fn a_raised_threshold_finds_no_more(
+            (scores, labels) in scored(), a in -1_i32..13, b in -1_i32..13, shift in prop::bool::ANY,
+        ) {
+            // On scores, and halfway between them.
+            let at = |t: i32| f64::from(t) / 4.0 + if shift { 0.125 } else { 0.0 };
+            let (low, high) = (at(a.min(b)), at(a.max(b)));
+            let s = BinaryScores::new(&scores, &labels).expect("finite");
+            let (before, after) = (s.at(low), s.at(high));
+            prop_assert!(after.recall <= before.recall);
+            prop_assert!(after.true_negatives >= before.true_negatives);
+            let between = |positive: bool| {
+                let images = scores.iter().zip(&labels);
+                images.filter(|(s, l)| **l == positive && low <= **s && **s < high).count() as u64
+            };
+            prop_assert_eq!(before.true_positives - after.true_positives, between(true));
+            prop_assert_eq!(before.false_positives - after.false_positives, between(false));
+            // Down the list of all thresholds as well.
+            let recalls: Vec<f64> = s.all_thresholds().map(|c| c.recall).collect();
+            prop_assert!(recalls.is_sorted());
+        }
+
         #[test]
         fn no_threshold_beats_the_best((scores, labels) in scored(), t in -0.5..3.5_f64) {
             let s = BinaryScores::new(&scores, &labels).expect("finite");

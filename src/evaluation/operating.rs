@@ -612,6 +612,25 @@ mod tests {
             prop_assert!(!fewer || other.false_negatives > 0);
         }
 
+        /// A raised threshold catches no more and alarms no more, within its intervals too.
+        #[test]
+        fn a_raised_threshold_catches_no_more(
+            images in images(), a in 0_u32..=11, b in 0_u32..=11, shift in any::<bool>(), rate in 0.01..0.99_f64,
+        ) {
+            // On scores, and halfway between them.
+            let at = |t: u32| f64::from(t) / 10.0 - if shift { 0.05 } else { 0.0 };
+            let (low, high) = (at(a.min(b)), at(a.max(b)));
+            let figures = |t: f64| measure(&images, |i| images[i].score >= t, rate);
+            let (before, after) = (figures(low), figures(high));
+            prop_assert!(after.recall.mean <= before.recall.mean);
+            prop_assert!(after.recall.lo <= before.recall.lo && after.recall.hi <= before.recall.hi);
+            let between = |drift: bool| {
+                images.iter().filter(|i| i.drift == drift && low <= i.score && i.score < high).count() as u64
+            };
+            prop_assert_eq!(before.caught - after.caught, between(true));
+            prop_assert_eq!(before.false_alarms - after.false_alarms, between(false));
+        }
+
         /// Each image is judged by the threshold that a user would have got without it.
         #[test]
         fn each_image_is_judged_without_it(images in images(), rate in 0.01..0.99_f64) {

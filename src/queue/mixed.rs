@@ -380,13 +380,24 @@ impl Known<'_> {
         } else {
             (4.0, 6.0)
         };
-        for scores in self.anomalies {
-            let share = anomalous / self.anomalies.len() as f64;
-            let top = top(&|image| scores.values[image]);
-            let reason = |image: usize| Reason::Anomalous {
-                place: scores.places[image],
-            };
-            add(share, with_reason(top, reason));
+        let lists: Vec<Vec<(usize, Reason)>> = self
+            .anomalies
+            .iter()
+            .map(|scores| {
+                // What scores lowest is not odd: most images do where a score only tells of a few, such as those of
+                // another size.
+                let lowest = scores.values.iter().copied().fold(f64::INFINITY, f64::min);
+                let mut top = top(&|image| scores.values[image]);
+                top.retain(|image| scores.values[*image] > lowest);
+                with_reason(top, |image| Reason::Anomalous {
+                    place: scores.places[image],
+                })
+            })
+            .filter(|list| !list.is_empty())
+            .collect();
+        let share = anomalous / lists.len() as f64;
+        for list in lists {
+            add(share, list);
         }
         for scores in self.novelties {
             let share = new / self.novelties.len() as f64;
@@ -503,6 +514,35 @@ mod tests {
 
     fn count(items: &[(usize, Reason)], wanted: impl Fn(Reason) -> bool) -> usize {
         items.iter().filter(|(_, reason)| wanted(*reason)).count()
+    }
+
+    #[test]
+    fn a_score_that_tells_of_a_few_images_shows_those_and_no_others() {
+        let far = ramp(100, 37);
+        let mut size = vec![0.0; 100];
+        let queue = |anomalies: &[Outlying<'_>]| {
+            let known = Known {
+                labels: &[None; 100],
+                anomalies,
+                ..NOTHING
+            };
+            mixed(&known, 30, 1).expect("as many values as images")
+        };
+        assert_eq!(
+            queue(&[outlying(&far), outlying(&size)]),
+            queue(&[outlying(&far)])
+        );
+        size[42] = 1.0;
+        let shown = queue(&[outlying(&far), outlying(&size)]);
+        let odd = |(image, reason): &(usize, Reason)| {
+            matches!(reason, Reason::Anomalous { .. }) && far[*image] < 0.6
+        };
+        let by_size: Vec<usize> = shown
+            .iter()
+            .filter(|i| odd(i))
+            .map(|(image, _)| *image)
+            .collect();
+        assert_eq!(by_size, [42], "{shown:?}");
     }
 
     #[test]

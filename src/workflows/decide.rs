@@ -255,6 +255,8 @@ impl DriftSession {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -288,5 +290,32 @@ mod tests {
         assert_eq!(by(Some(0.6), 10.0).0, Decision::NeedsReview(drift));
         assert_eq!(by(Some(0.7), 30.0), (Decision::Class(ClassId(1)), 20.0));
         assert_eq!(by(Some(0.7), 10.0).0, Decision::NeedsReview(ClassId(1)));
+    }
+
+    proptest! {
+        /// Whatever a look costs: raised, a threshold makes no more images drift, and answers only those anew that
+        /// lie between the two.
+        #[test]
+        fn a_raised_threshold_makes_nothing_drift(
+            score in 0.0..=1.0_f64, regrets in prop::array::uniform3(0.0..100.0_f64), look in 0.0..120.0_f64,
+            a in 0.0..=1.0_f64, b in 0.0..=1.0_f64, at_score in any::<bool>(),
+        ) {
+            let drift = ClassId(6);
+            let verdict = Verdict {
+                image: ImageId(0),
+                score,
+                drift: score,
+                cheapest: Decision::Class(ClassId(1)),
+                class: ClassId(1),
+                regrets,
+            };
+            let (low, high) = if at_score { (a.min(score), score) } else { (a.min(b), a.max(b)) };
+            let by = |threshold| verdict.decide(Some(threshold), look, drift).0;
+            let (before, after) = (by(low), by(high));
+            let is_drift = |decision: Decision| decision.answer() == drift;
+            prop_assert!(is_drift(before) || !is_drift(after), "{:?} became {:?}", before, after);
+            prop_assert_eq!(is_drift(before) && !is_drift(after), low <= score && score < high);
+            prop_assert!(before == after || (low <= score && score < high));
+        }
     }
 }

@@ -151,6 +151,14 @@ pub enum WorkflowError {
         /// The folder.
         path: PathBuf,
     },
+    /// Asked to resume a fine-tuning that is finished.
+    #[error(
+        "{path} holds a finished fine-tuning: nothing is left to resume; its figures are in the run.json in there, and in the window under Drift, \"Show them against each other\""
+    )]
+    FineTuningFinished {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Asked to resume what is no interrupted run.
     #[error("{path} holds no training that could be resumed ({what})")]
     NothingToResume {

@@ -373,7 +373,7 @@ pub fn fine_tune(
 /// Networks that were over stay as they are. The head beside them is that of `session`, with those same labels.
 ///
 /// # Errors
-/// [`WorkflowError::RunFinished`], [`WorkflowError::NothingToResume`], [`WorkflowError::RunInUse`],
+/// [`WorkflowError::FineTuningFinished`], [`WorkflowError::NothingToResume`], [`WorkflowError::RunInUse`],
 /// [`WorkflowError::PlanChanged`], [`WorkflowError::DataChanged`], and those of [`fine_tune`].
 pub fn resume_fine_tune(
     snapshot: &Snapshot,

@@ -9,7 +9,7 @@ use crate::jobs::JobContext;
 use crate::project::Snapshot;
 use crate::storage::Digest;
 
-use super::{WorkflowError, contents, embed::wanted};
+use super::{WorkflowError, embed::wanted, scan::facts};
 
 /// Side that pictures are compared at, roughly: a whole part of what the network sees.
 const SIDE: u32 = 150;
@@ -19,6 +19,8 @@ pub(super) struct Pictures {
     cache: PixelCache,
     /// Pixels of the cache in one that is compared.
     part: usize,
+    /// Width and height of each image's file.
+    sizes: HashMap<ImageId, (u32, u32)>,
 }
 
 impl Pictures {
@@ -31,13 +33,19 @@ impl Pictures {
         framing: Framing,
         context: &JobContext,
     ) -> Result<Option<Self>, WorkflowError> {
-        let (content, gone) = contents(snapshot, images, context)?;
+        let (found, gone) = facts(snapshot, images, context)?;
+        let content = found.iter().map(|(id, facts)| (*id, facts.content));
+        let content = content.collect();
+        let sizes = found
+            .into_iter()
+            .map(|(id, facts)| (id, (facts.width, facts.height)));
         let mut cache = PixelCache::open(&snapshot.cache(), size, framing);
         let filled = cache.fill(&wanted(snapshot, images, &content), context)?;
         let all = gone.is_empty() && filled.failed.is_empty();
         Ok(all.then(|| Self {
             cache,
             part: part_of(size),
+            sizes: sizes.collect(),
         }))
     }
 
@@ -50,6 +58,10 @@ impl Pictures {
             side: self.cache.size_px() as usize,
             part: self.part,
             rows: rows.collect::<Option<_>>()?,
+            sizes: images
+                .iter()
+                .map(|id| self.sizes.get(id).copied())
+                .collect(),
         })
     }
 }
@@ -59,6 +71,8 @@ pub(super) struct Shown<'a> {
     side: usize,
     part: usize,
     rows: Vec<&'a [u8]>,
+    /// One for each, where it comes from a file.
+    sizes: Vec<Option<(u32, u32)>>,
 }
 
 impl<'a> Shown<'a> {
@@ -67,6 +81,7 @@ impl<'a> Shown<'a> {
         Self {
             side: side as usize,
             part: part_of(side),
+            sizes: vec![None; rows.len()],
             rows,
         }
     }
@@ -103,5 +118,9 @@ impl PictureSource for Shown<'_> {
             pixels: self.rows[row].to_vec(),
         })
         .numbers()
+    }
+
+    fn size(&self, row: usize) -> Option<(u32, u32)> {
+        self.sizes[row]
     }
 }

@@ -14,7 +14,9 @@ use crate::project::Snapshot;
 
 use super::WorkflowError;
 use super::decide::Verdict;
-use super::drift::{DriftSession, DriftSource, Looked, look_for_drift, prepare_drift, shape_of};
+use super::drift::{
+    DriftSession, DriftSource, Looked, candidates, look_for_drift, prepare_drift, shape_of,
+};
 
 /// Images whose PaDiM maps are scaled together, as the organisers' data loader had them.
 const PADIM_BATCH: usize = 32;
@@ -53,9 +55,9 @@ pub struct Rehearsal {
     pub rest: usize,
     /// Drift among them.
     pub rest_drift: usize,
-    /// F1 of drift on the rest, at probability 0.5.
+    /// F1 of drift on the rest, at probability 0.5; 0 where no drift is left.
     pub rest_f1: f64,
-    /// Average precision on the rest.
+    /// Average precision on the rest; 0 where no drift is left.
     pub rest_ap: f64,
     /// Share of the drift that was labelled, or is called drift at 0.5.
     pub caught: f64,
@@ -83,8 +85,9 @@ pub fn rehearse(
     request: &RehearseRequest,
     context: &JobContext,
 ) -> Result<Rehearsal, WorkflowError> {
+    // Before the network looks at the images, which may take long.
+    let truth = read_truth(snapshot, &request.truth, &candidates(snapshot))?;
     let session = prepare_drift(snapshot, &request.source, context)?;
-    let truth = read_truth(snapshot, &request.truth, &session.images)?;
     let drift_class = snapshot.manifest.classes.drift();
     let is_drift = |id: &ImageId| truth[id] == drift_class;
     let mut labels: Vec<(ImageId, bool)> = Vec::new();
@@ -125,8 +128,12 @@ pub fn rehearse(
     let scores: Vec<f64> = rest.iter().map(|id| probability[id]).collect();
     let positive: Vec<bool> = rest.iter().map(is_drift).collect();
     let rest_drift = positive.iter().filter(|p| **p).count();
-    let of_rest = BinaryScores::new(&scores, &positive)?;
-    let at = of_rest.at(THRESHOLD);
+    // Nothing is left to measure where every image was labelled.
+    let of_rest = match rest.is_empty() {
+        true => None,
+        false => Some(BinaryScores::new(&scores, &positive)?),
+    };
+    let at = of_rest.as_ref().map(|of_rest| of_rest.at(THRESHOLD));
     let drift = session.images.iter().filter(|id| is_drift(id)).count();
     let found = labels.iter().filter(|(_, drift)| *drift).count();
 
@@ -164,17 +171,17 @@ pub fn rehearse(
         by_reason,
         rest: rest.len(),
         rest_drift,
-        rest_f1: at.f1,
-        rest_ap: if rest_drift == 0 {
-            0.0
-        } else {
-            of_rest.average_precision()?
+        rest_f1: at.map_or(0.0, |at| at.f1),
+        rest_ap: match &of_rest {
+            Some(of_rest) if rest_drift > 0 => of_rest.average_precision()?,
+            _ => 0.0,
         },
         missed: (rest.iter())
             .filter(|id| is_drift(id) && probability[id] < THRESHOLD)
             .map(|id| snapshot.manifest.get(*id).key.clone())
             .collect(),
-        caught: (found as f64 + at.true_positives as f64) / (drift as f64).max(1.0),
+        caught: (found as f64 + at.map_or(0, |at| at.true_positives) as f64)
+            / (drift as f64).max(1.0),
         pwa: answers.pwa(by_cost)?,
         pwa_with_hand_labels: answers.pwa(with_hand)?,
         pwa_gate: answers.pwa(by_gate)?,

@@ -21,7 +21,7 @@ use crate::training::{Checkpoint, Example, Plan, Progress, TrainError, TrainEven
 
 use super::{
     RunSummary, TrainRequest, WorkflowError, fine_tune, lane,
-    run::{METRICS, PLAN, RUN, read_json, read_plan},
+    run::{DRIFT, METRICS, PLAN, RUN, Target, read_json, read_plan},
     train::{Material, Parts, Start, carry_out, metrics_line},
 };
 
@@ -175,8 +175,11 @@ pub(super) fn read_started<T: DeserializeOwned>(
 ) -> Result<T, WorkflowError> {
     if dir.join(RUN).is_file() {
         tidy(dir);
-        return Err(WorkflowError::RunFinished {
-            path: dir.to_owned(),
+        let path = dir.to_owned();
+        let target = read_json::<Target>(dir, RUN)?.target;
+        return Err(match target.as_deref() {
+            Some(DRIFT) => WorkflowError::FineTuningFinished { path },
+            _ => WorkflowError::RunFinished { path },
         });
     }
     let nothing = |error: WorkflowError| match error {

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::PathBuf};
 
 use crate::domain::ImageId;
-use crate::imaging::{self, ScanSummary, Scanned, ThumbnailStore};
+use crate::imaging::{self, Facts, ScanSummary, Scanned, ThumbnailStore};
 use crate::jobs::JobContext;
 use crate::project::Snapshot;
 use crate::storage::Digest;
@@ -49,6 +49,20 @@ pub fn contents(
     images: &[ImageId],
     context: &JobContext,
 ) -> Result<(HashMap<ImageId, Digest>, Unreadable), WorkflowError> {
+    let (found, failed) = facts(snapshot, images, context)?;
+    let contents = found.into_iter().map(|(id, facts)| (id, facts.content));
+    Ok((contents.collect(), failed))
+}
+
+/// What the files of `images` hold, and the sentences for those that cannot be opened.
+///
+/// # Errors
+/// As [`scan`].
+pub(super) fn facts(
+    snapshot: &Snapshot,
+    images: &[ImageId],
+    context: &JobContext,
+) -> Result<(HashMap<ImageId, Facts>, Unreadable), WorkflowError> {
     let thumbnails = open_thumbnails(snapshot);
     let mut found = HashMap::with_capacity(images.len());
     let mut failed = Vec::new();
@@ -62,7 +76,7 @@ pub fn contents(
             for (id, result) in batch {
                 match result {
                     Ok(facts) => {
-                        found.insert(id, facts.content);
+                        found.insert(id, facts);
                     }
                     Err(sentence) => failed.push((id, sentence)),
                 }

@@ -1,7 +1,7 @@
 //! Playing the labelling loop on a set whose truth is known: one class is hidden from training as if it
 //! were drift, and the truth answers for the labeller.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -11,9 +11,9 @@ use serde::Serialize;
 use crate::dataset::Manifest;
 use crate::domain::{ClassId, ImageId};
 use crate::drift::{
-    DriftError, DriftSpace, EmbeddingView, Energy, Fitted, LinearClassifier, LocalSource,
-    MaxSoftmax, NearestNeighbours, OnLogits, Padim, PadimBuilder, PadimOptions, Scorer as _,
-    SpaceRows, Vim,
+    DriftError, DriftSpace, DuplicateGroups, EmbeddingView, Energy, Fitted, LinearClassifier,
+    LocalSource, MaxSoftmax, NearestNeighbours, OnLogits, Padim, PadimBuilder, PadimOptions,
+    Scorer as _, SpaceRows, Vim,
 };
 use crate::evaluation::BinaryScores;
 use crate::inference::LocalMemory;
@@ -45,7 +45,7 @@ pub struct SimulateRequest {
     pub drift_class: String,
     /// The network whose features are used.
     pub body: Body,
-    /// Column whose values are never split between training, pool and measurement.
+    /// Column whose values are never split between training, pool and measurement; near-duplicates never are.
     pub group_by: Option<String>,
     /// Numbers of labels after which the model is measured.
     pub labels: Vec<usize>,
@@ -68,6 +68,8 @@ pub struct Simulation {
     pub strategy: Strategy,
     /// Images of each part: regular to train, pool, drift in the pool, measured, drift among them.
     pub images: SimulationParts,
+    /// Groups of near-duplicates among all images, none of which is split between the parts.
+    pub duplicate_groups: usize,
     /// The model after so many labels.
     pub curve: Vec<CurvePoint>,
     /// What each unsupervised score alone makes of the images measured, mean over the repeats.
@@ -120,8 +122,9 @@ pub struct ScoreQuality {
 }
 
 /// Plays the loop `request.repeats` times. Half of the regular images train, a quarter is the pool, a
-/// quarter measures; drift is thinned to the rate in both. The model is fitted and the queue built without
-/// ever seeing the images measured.
+/// quarter measures; drift is thinned to the rate in both. Near-duplicates are in one part together, so that no
+/// image is measured whose like was learned. The model is fitted and the queue built without ever seeing the images
+/// measured.
 ///
 /// # Errors
 /// [`WorkflowError`].
@@ -162,6 +165,8 @@ pub fn simulate(
         .copied()
         .filter(|id| seen_as.contains_key(id))
         .collect();
+    context.report(0, 1, "looking for near-duplicates");
+    let duplicates = near_duplicates(&seen, &embeddings)?;
     let world = World {
         manifest: &snapshot.manifest,
         pictures: Pictures::open(snapshot, &seen, size, eyes.framing, context)?,
@@ -181,6 +186,7 @@ pub fn simulate(
                 value.filter(|value| !value.trim().is_empty()).cloned()
             })
             .collect(),
+        duplicates,
         drift,
     };
     let mut plays = Vec::with_capacity(request.repeats);
@@ -192,7 +198,25 @@ pub fn simulate(
         context.report(done, total, &format!("{} as drift", request.drift_class));
         plays.push(world.play(request, request.seed + repeat as u64)?);
     }
-    Ok(summarise(request, &plays))
+    let groups: BTreeSet<usize> = world.duplicates.values().copied().collect();
+    Ok(summarise(request, &plays, groups.len()))
+}
+
+/// The group of each image that has a near-duplicate among `images`, which all have an embedding.
+fn near_duplicates(
+    images: &[ImageId],
+    embeddings: &HashMap<ImageId, Vec<f32>>,
+) -> Result<HashMap<ImageId, usize>, DriftError> {
+    let dim = images.first().map_or(1, |id| embeddings[id].len());
+    let rows: Vec<f32> = images
+        .iter()
+        .flat_map(|id| embeddings[id].iter().copied())
+        .collect();
+    let groups = DuplicateGroups::find(EmbeddingView::new(&rows, dim)?)?.groups();
+    let members = groups.iter().enumerate();
+    Ok(members
+        .flat_map(|(group, rows)| rows.iter().map(move |row| (images[*row], group)))
+        .collect())
 }
 
 fn find_class(snapshot: &Snapshot, name: &str) -> Result<ClassId, WorkflowError> {
@@ -217,6 +241,8 @@ struct World<'a> {
     labelled: Vec<(ImageId, ClassId)>,
     /// One per labelled image; `None` is a group of its own.
     group: Vec<Option<String>>,
+    /// The group of each image that has near-duplicates.
+    duplicates: HashMap<ImageId, usize>,
     drift: ClassId,
 }
 
@@ -248,7 +274,7 @@ impl World<'_> {
             };
             groups.entry(key).or_default().push(row);
         }
-        let mut groups: Vec<Vec<usize>> = groups.into_values().collect();
+        let mut groups = self.joined(groups.into_values().collect());
         groups.shuffle(rng);
         let is_drift = |row: &usize| self.labelled[*row].1 == self.drift;
         let regular: usize = groups.iter().flatten().filter(|row| !is_drift(row)).count();
@@ -287,6 +313,43 @@ impl World<'_> {
             });
         }
         parts
+    }
+
+    /// `groups` of rows, of which those that share near-duplicates become one, in the place of the first. Where there
+    /// are none nothing changes, so that splits of such a set stay what they are.
+    fn joined(&self, groups: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
+        let mut joined: Vec<Vec<usize>> = Vec::with_capacity(groups.len());
+        // Where the images of each group of near-duplicates are.
+        let mut at: HashMap<usize, usize> = HashMap::new();
+        for group in groups {
+            let of = |row: &usize| self.duplicates.get(&self.labelled[*row].0).copied();
+            let alike: BTreeSet<usize> = group.iter().filter_map(of).collect();
+            let found: BTreeSet<usize> = alike.iter().filter_map(|a| at.get(a).copied()).collect();
+            let to = found.first().copied().unwrap_or(joined.len());
+            if to == joined.len() {
+                joined.push(Vec::new());
+            }
+            joined[to].extend(group);
+            for other in found.into_iter().skip(1) {
+                let rows = std::mem::take(&mut joined[other]);
+                joined[to].extend(rows);
+                at.values_mut()
+                    .filter(|place| **place == other)
+                    .for_each(|place| *place = to);
+            }
+            at.extend(alike.into_iter().map(|a| (a, to)));
+        }
+        joined.retain(|group| !group.is_empty());
+        joined
+    }
+
+    /// A number for each image of `part`, the same for near-duplicates.
+    fn groups_of(&self, part: &Part) -> Vec<usize> {
+        let apart = self.duplicates.len();
+        let images = part.images.iter().enumerate();
+        images
+            .map(|(row, id)| self.duplicates.get(id).copied().unwrap_or(apart + row))
+            .collect()
     }
 
     fn part(&self, rows: &[usize]) -> Part {
@@ -363,6 +426,7 @@ impl World<'_> {
             known: &known,
             shown: &shown,
             judged: &judged,
+            groups: &self.groups_of(&pool),
         };
         let points = loop_.run(request, &pool, &measured, seed)?;
         let count = |part: &Part| part.drift.iter().filter(|d| **d).count();
@@ -452,6 +516,8 @@ struct Loop<'a> {
     known: &'a SpaceRows,
     shown: &'a SpaceRows,
     judged: &'a SpaceRows,
+    /// Of near-duplicates, one for each image of the pool.
+    groups: &'a [usize],
 }
 
 impl Loop<'_> {
@@ -514,7 +580,7 @@ impl Loop<'_> {
             pool: self.shown,
             labels,
             repeated,
-            groups: &[],
+            groups: self.groups,
             heads: &opinions,
         };
         let queue = state.next(2, seed)?;
@@ -606,7 +672,7 @@ struct Heads {
     measured: Vec<f64>,
 }
 
-fn summarise(request: &SimulateRequest, plays: &[Play]) -> Simulation {
+fn summarise(request: &SimulateRequest, plays: &[Play], duplicate_groups: usize) -> Simulation {
     let n = plays.len().max(1) as f64;
     let mean_sd = |values: &[f64]| {
         let mean = values.iter().sum::<f64>() / n;
@@ -668,6 +734,7 @@ fn summarise(request: &SimulateRequest, plays: &[Play]) -> Simulation {
             },
             |play| play.parts,
         ),
+        duplicate_groups,
         curve,
         scores,
     }
@@ -675,7 +742,13 @@ fn summarise(request: &SimulateRequest, plays: &[Play]) -> Simulation {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
+    use proptest::prelude::{prop, prop_assert, prop_assert_eq, proptest};
+
     use super::*;
+    use crate::dataset::Layout;
+    use crate::domain::ClassSet;
 
     fn request(labels: &[usize]) -> SimulateRequest {
         SimulateRequest {
@@ -723,7 +796,7 @@ mod tests {
             play(&points, &[("knn", 0.2), ("vim", 0.8)]),
             play(&points, &[("knn", 0.4)]),
         ];
-        let found = summarise(&request(&[0]), &plays).scores;
+        let found = summarise(&request(&[0]), &plays, 0).scores;
         assert!((found["knn"].ap - 0.3).abs() < 1e-12);
         assert!((found["vim"].ap - 0.8).abs() < 1e-12);
         assert!((found["vim"].auroc - 0.5).abs() < 1e-12);
@@ -733,8 +806,107 @@ mod tests {
     fn labels_that_the_pool_has_not_are_not_said_to_be_given() {
         let points = [[0.5, 0.0, 0.5, 0.0, 0.0], [0.9, 0.8, 0.9, 1.0, 12.0]];
         let plays = [play(&points, &[]), play(&points, &[])];
-        let curve = summarise(&request(&[0, 50]), &plays).curve;
+        let curve = summarise(&request(&[0, 50]), &plays, 0).curve;
         assert_eq!((curve[1].labels, curve[1].labels_given_mean), (50, 12.0));
         assert_eq!(curve[0].labels_given_mean, 0.0);
+    }
+
+    fn manifest() -> Manifest {
+        Manifest::new(
+            PathBuf::new(),
+            Layout::ClassFolders,
+            ClassSet::challenge(),
+            Vec::new(),
+            Vec::new(),
+            String::new(),
+            Vec::new(),
+        )
+    }
+
+    /// A world of images, each with its class, its value in the column, and its group of near-duplicates.
+    fn world<'a>(manifest: &'a Manifest, images: &[(u8, Option<u8>, Option<usize>)]) -> World<'a> {
+        let ids = || (0..images.len()).map(ImageId::from);
+        World {
+            manifest,
+            memory: None,
+            pictures: None,
+            embeddings: ids().map(|id| (id, vec![1.0])).collect(),
+            seen_as: HashMap::new(),
+            labelled: ids()
+                .zip(images)
+                .map(|(id, i)| (id, ClassId(i.0)))
+                .collect(),
+            group: images.iter().map(|i| i.1.map(|v| v.to_string())).collect(),
+            duplicates: ids()
+                .zip(images)
+                .filter_map(|(id, i)| Some((id, i.2?)))
+                .collect(),
+            drift: ClassId(0),
+        }
+    }
+
+    #[test]
+    fn values_and_near_duplicates_make_one_group_where_they_meet() {
+        let manifest = manifest();
+        let (a, b) = (Some(1), Some(2));
+        let images = [
+            (1, a, None),
+            (1, None, Some(0)),
+            (1, b, None),
+            (1, a, Some(1)),
+            (1, None, None),
+            // Brings the values and both groups of near-duplicates together.
+            (1, b, Some(1)),
+            (1, b, Some(0)),
+        ];
+        let world = world(&manifest, &images);
+        let by_value = vec![vec![1], vec![4], vec![0, 3], vec![2, 5, 6]];
+        let mut joined = world.joined(by_value.clone());
+        joined.iter_mut().for_each(|group| group.sort_unstable());
+        assert_eq!(joined, [vec![0, 1, 2, 3, 5, 6], vec![4]]);
+        let mut without = images;
+        without.iter_mut().for_each(|image| image.2 = None);
+        assert_eq!(
+            self::world(&manifest, &without).joined(by_value.clone()),
+            by_value
+        );
+    }
+
+    #[test]
+    fn equal_embeddings_are_near_duplicates() {
+        let images: Vec<ImageId> = [4_usize, 7, 9].map(ImageId::from).to_vec();
+        let rows = [vec![1.0, 0.0], vec![0.0, 1.0], vec![1.0, 0.0]];
+        let found = near_duplicates(&images, &images.iter().copied().zip(rows).collect());
+        let found = found.expect("numbers");
+        assert_eq!(found.len(), 2);
+        assert_eq!(found.get(&images[0]), found.get(&images[2]));
+    }
+
+    proptest! {
+        #[test]
+        fn no_part_holds_half_of_what_belongs_together(
+            images in prop::collection::vec((0_u8..3, prop::option::of(0_u8..8), prop::option::of(0_usize..12)), 8..60),
+            seed in 0_u64..999,
+        ) {
+            let manifest = manifest();
+            let parts = world(&manifest, &images).split(0.2, &mut ChaCha8Rng::seed_from_u64(seed));
+            let mut part_of: HashMap<usize, usize> = HashMap::new();
+            for (part, rows) in parts.iter().enumerate() {
+                for row in rows {
+                    prop_assert_eq!(part_of.insert(*row, part), None, "row {} twice", row);
+                }
+            }
+            let all_of = |key: &dyn Fn(usize) -> Option<usize>| {
+                let mut seen: HashMap<usize, usize> = HashMap::new();
+                part_of.iter().all(|(row, part)| {
+                    key(*row).is_none_or(|key| *seen.entry(key).or_insert(*part) == *part)
+                })
+            };
+            prop_assert!(all_of(&|row| images[row].1.map(usize::from)));
+            prop_assert!(all_of(&|row| images[row].2));
+            // All regular images are somewhere.
+            let regular = (0..images.len()).filter(|row| images[*row].0 != 0);
+            prop_assert!(regular.into_iter().all(|row| part_of.contains_key(&row)));
+        }
     }
 }

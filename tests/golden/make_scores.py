@@ -11,8 +11,9 @@ import numpy as np
 import scipy
 import sklearn
 from scipy.ndimage import correlate, laplace
+from scipy.optimize import minimize_scalar
 from scipy.spatial.distance import cdist, mahalanobis
-from scipy.special import logsumexp, softmax
+from scipy.special import expit, log_expit, logit, logsumexp, softmax
 from scipy.stats import median_abs_deviation
 from sklearn.covariance import EmpiricalCovariance, ledoit_wolf
 from sklearn.linear_model import LogisticRegression
@@ -342,6 +343,78 @@ def pixel_spade_case():
     }
 
 
+def head_temperature_case(n, too_sure):
+    """Temperature scaling (Guo et al. 2017) to Platt's targets, both kinds weighing the same, in [0.2, 5]."""
+    odds = rng.uniform(-3, 3, n)
+    drift = rng.random(n) < expit(odds)
+    stated = expit(too_sure * odds).round(4).clip(1e-4, 1 - 1e-4)
+    n_drift, n_regular = drift.sum(), (~drift).sum()
+    target = np.where(drift, (n_drift + 1) / (n_drift + 2), 1 / (n_regular + 2))
+    weight = np.where(drift, 1 / n_drift, 1 / n_regular)
+    x = logit(stated)
+
+    def loss(inverse):
+        return -(weight * (target * log_expit(inverse * x) + (1 - target) * log_expit(-inverse * x))).sum()
+
+    inverse = minimize_scalar(loss, bounds=(0.2, 5), method="bounded", options={"xatol": 1e-10}).x
+    # The same as the one coefficient of a regression where each image is drift in part.
+    model = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10, max_iter=10_000)
+    shares = np.concatenate([weight * target, weight * (1 - target)])
+    model.fit(np.concatenate([x, x])[:, None], np.arange(2 * n) < n, sample_weight=n * shares)
+    assert abs(np.clip(model.coef_[0, 0], 0.2, 5) - inverse) < 1e-4, (model.coef_, inverse)
+    return {
+        "stated": stated.tolist(),
+        "drift": drift.tolist(),
+        "temperature": 1 / inverse,
+        "applied": expit(x * inverse).round(10).tolist(),
+    }
+
+
+def framing_case():
+    """One minus the largest correlation of 16 x 16 block means with those of a regular picture."""
+    side, blocks = 37, 16
+    lines = rng.uniform(-1, 1, size=(7, 2))
+    y, x = np.mgrid[:side, :side] / side - 0.5
+    pictures = [128 + 90 * np.sin(9 * (a * x + b * y)) + rng.normal(0, 12, (side, side)) for a, b in lines]
+    pictures = np.clip(np.round(pictures), 0, 255).astype(int)
+    flat_one = np.full((1, side, side), 77)
+    regular, queries = pictures[:5], np.concatenate([pictures[5:], np.roll(pictures[:1], 6, axis=2), flat_one])
+    edges = np.arange(blocks + 1) * side // blocks
+
+    def means(picture):
+        return [picture[a:b, c:d].mean() for a, b in zip(edges, edges[1:]) for c, d in zip(edges, edges[1:])]
+
+    def far(picture, others):
+        if picture.min() == picture.max():
+            return 1.0
+        return 1 - max(np.corrcoef(means(picture), means(other))[0, 1] for other in others)
+
+    return {
+        "side": side,
+        "regular": regular.ravel().tolist(),
+        "queries": queries.ravel().tolist(),
+        "scores": flat([far(query, regular) for query in queries]),
+        "held_out": flat([far(regular[i], np.delete(regular, i, axis=0)) for i in range(5)]),
+    }
+
+
+def frame_size_case():
+    """Largest difference of the logarithms of width and height to the nearest regular size: Chebyshev distance."""
+    regular = np.array([[540, 630]] * 6 + [[720, 840]] * 4 + [[990, 1155], [1260, 1470]])
+    queries = np.array([[540, 630], [1260, 1470], [630, 540], [500, 500], [1170, 1365], [64, 2000]])
+
+    def far(rows, sizes):
+        return cdist(np.log(rows), np.log(sizes), "chebyshev").min(1)
+
+    held_out = [far(regular[i : i + 1], np.delete(regular, i, axis=0))[0] for i in range(len(regular))]
+    return {
+        "regular": regular.tolist(),
+        "queries": queries.tolist(),
+        "scores": flat(far(queries, regular)),
+        "held_out": flat(held_out),
+    }
+
+
 def local_contrast_case():
     """A score less its mean over the k most alike of the others."""
     k, n, dim = 3, 12, 4
@@ -381,6 +454,12 @@ golden = {
     "gates": gates_case(),
     "spade": spade_case(),
     "pixel_spade": pixel_spade_case(),
+    # Too sure, right, not sure enough, and so far off that the bounds hold.
+    "head_temperature": [
+        head_temperature_case(n, too_sure) for n, too_sure in [(60, 2.5), (90, 1), (50, 0.4), (60, 20), (60, 0.1)]
+    ],
+    "framing": framing_case(),
+    "frame_size": frame_size_case(),
     "local_contrast": local_contrast_case(),
 }
 

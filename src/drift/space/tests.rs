@@ -170,7 +170,7 @@ fn scores_of_pixels_are_left_out_of_the_ranking_without_labels() {
     };
     assert_eq!(rows.fused(), [1.5]);
     rows.scores
-        .extend(appearance::SCORES.map(|name| of(name, 5.0)));
+        .extend(appearance::OF_SCENES.map(|name| of(name, 5.0)));
     assert_eq!(rows.fused(), [1.5]);
 }
 

@@ -501,7 +501,7 @@ fn a_fine_tuning_stopped_again_and_again_ends_as_if_it_never_was() {
     let again = bench.sit(Some(&ended.dir), |_| false);
     let refused = again.expect_err("it is over");
     assert!(
-        matches!(refused, WorkflowError::RunFinished { .. }),
+        matches!(refused, WorkflowError::FineTuningFinished { .. }),
         "{refused}"
     );
     // With another seed it is another one: the comparison can fail.

@@ -328,7 +328,7 @@ impl UnfinishedFineTune {
     /// The fine-tuning in `dir`.
     ///
     /// # Errors
-    /// [`WorkflowError::RunFinished`], [`WorkflowError::NothingToResume`], [`WorkflowError::PlanChanged`].
+    /// [`WorkflowError::FineTuningFinished`], [`WorkflowError::NothingToResume`], [`WorkflowError::PlanChanged`].
     pub fn read(dir: &Path) -> Result<Self, WorkflowError> {
         let started = Started::read(dir)?;
         let folds = started.folds.len();

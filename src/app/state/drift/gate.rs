@@ -232,6 +232,10 @@ impl DriftState {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::super::tests::fitted;
     use super::*;
 
@@ -259,5 +263,48 @@ mod tests {
         assert!(state.is_moved());
         assert_eq!(state.settle(), None);
         assert!(!state.is_moved());
+    }
+
+    proptest! {
+        /// The images listed are those between the settled threshold and the one it was moved to, each once; all have
+        /// changed to the side that the threshold left them on, and no more drift is caught by a higher one.
+        #[test]
+        fn flips_are_the_images_between_two_thresholds(
+            rows in prop::collection::vec((0_u8..=20, any::<bool>()), 4..40), settled in 0_u8..=20, now in 0_u8..=20,
+            shift in any::<bool>(),
+        ) {
+            // On scores, and halfway between them.
+            let at = |t: u8| f32::from(t) / 20.0 + if shift { 0.025 } else { 0.0 };
+            let scores: Vec<f32> = rows.iter().map(|(score, _)| f32::from(*score) / 20.0).collect();
+            // Two of either kind are labelled, so that there is a threshold.
+            let label = |(at, (_, drift)): (usize, &(u8, bool))| match at {
+                0 | 1 => '1',
+                2 | 3 => '0',
+                _ if at % 3 == 0 => '-',
+                _ => if *drift { '1' } else { '0' },
+            };
+            let labels: String = rows.iter().enumerate().map(label).collect();
+            let mut state = fitted(&scores, &labels);
+            state.set_threshold(at(settled));
+            state.settle();
+            state.set_threshold(at(now));
+            let (from, to) = (state.settled_threshold(), state.threshold());
+            let (from, to) = (from.expect("settled"), to.expect("moved"));
+            let (low, high) = (from.min(to), from.max(to));
+            let listed = ids(&state.flips());
+            let between = (0_u32..).zip(&scores).filter(|(_, s)| low <= **s && **s < high);
+            let expected: BTreeSet<u32> = between.map(|(at, _)| at).collect();
+            prop_assert_eq!(listed.len(), expected.len());
+            prop_assert_eq!(listed.into_iter().collect::<BTreeSet<_>>(), expected);
+            for image in state.flips() {
+                prop_assert_eq!(image.score >= to, to < from);
+            }
+            let cost = CostMatrix::challenge();
+            let caught = |threshold| {
+                let at = state.at_threshold(threshold, &cost, |_| (None, None));
+                at.expect("both kinds are labelled").figures.caught
+            };
+            prop_assert!(caught(high) <= caught(low));
+        }
     }
 }
