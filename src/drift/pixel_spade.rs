@@ -76,7 +76,7 @@ impl PixelSpade {
         MEMORY / (side * side).max(1)
     }
 
-    /// Remembers regular pictures of `side * side` pixels. `k` is the number that one is compared with.
+    /// Remembers regular pictures of `side * side` pixels. `k` is the number that each part of one is compared with.
     ///
     /// # Errors
     /// [`DriftError::NoSuchNeighbour`] where there are not more than `k` pictures (each has to have `k` others),
@@ -377,6 +377,47 @@ mod tests {
         assert_eq!(tiny, Err(DriftError::NoEmbeddings));
         let other = fitted(1).score(&[0; 9], None);
         assert!(matches!(other, Err(DriftError::DimensionMismatch { .. })));
+    }
+
+    #[test]
+    fn every_window_lies_in_one_part() {
+        for side in [11, 30, 71, 72, 90, 149] {
+            let stretches = Stretch::all(side);
+            let mut next = 0;
+            for stretch in &stretches {
+                assert_eq!(stretch.windows.start, next, "{side}");
+                assert!(!stretch.windows.is_empty() && !stretch.blocks.is_empty());
+                next = stretch.windows.end;
+            }
+            assert_eq!(next, windows_along(side, WINDOW, REACH), "{side}");
+        }
+    }
+
+    #[test]
+    fn each_part_has_similar_pictures_of_its_own() {
+        let side = 90;
+        // Blocks of chance levels: no two pictures are alike anywhere.
+        let level = |picture: usize, y: usize, x: usize| {
+            let place = (picture * 31 + y / BLOCK) * 37 + x / BLOCK;
+            (place * 7919 % 251) as u8
+        };
+        let drawn = |of: &dyn Fn(usize) -> usize| -> Vec<u8> {
+            let pixels = (0..side * side).map(|at| (at / side, at % side));
+            pixels.map(|(y, x)| level(of(x), y, x)).collect()
+        };
+        let pictures: Vec<Vec<u8>> = (0..5).map(|picture| drawn(&|_| picture)).collect();
+        let spade = PixelSpade::fit(side, 1, pictures.into_iter()).expect("fitted");
+        let seam = PART * BLOCK;
+        let mixed = drawn(&|x| if x < seam { 1 } else { 3 });
+        let map = spade.map(&mixed, None).expect("a map");
+        let along = windows_along(side, WINDOW, REACH);
+        for (at, found) in map.iter().enumerate() {
+            let first = REACH + at % along;
+            // Not those across the seam, or beside it, where smoothing mixes.
+            if first + WINDOW < seam || first > seam {
+                assert_eq!(*found, 0, "{at}");
+            }
+        }
     }
 
     #[test]
