@@ -83,8 +83,14 @@ fn a_hidden_class_is_labelled_and_measured_apart() {
     let result = workflows::simulate(&snapshot, &request, &context).unwrap();
 
     let parts = result.images;
-    // Half, a quarter and a quarter of 80 regular images, and a fifth of drift in the last two.
-    assert_eq!((parts.train, parts.pool - parts.pool_drift), (40, 20));
+    // About half, a quarter and a quarter of 80 regular images, as the near-duplicates among them stay together, and a
+    // fifth of drift in the last two.
+    assert!(result.duplicate_groups > 0);
+    let pool = parts.pool - parts.pool_drift;
+    assert!(
+        parts.train.abs_diff(40) <= 4 && pool.abs_diff(20) <= 4,
+        "{parts:?}"
+    );
     assert_eq!((parts.pool_drift, parts.measured_drift), (5, 5));
     let numbers: Vec<usize> = result.curve.iter().map(|p| p.labels).collect();
     assert_eq!(numbers, [0, 3, 8]);
