@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use driftscope_kernels::{least_window_difference, windows_along};
+use driftscope_kernels::{least_window_difference, squared_differences, windows_along};
 
 use super::DriftError;
 
@@ -52,8 +52,8 @@ pub struct PixelSpade {
     side: usize,
     k: usize,
     pictures: Vec<u8>,
-    /// Mean of each block of each picture.
-    blocks: Vec<u8>,
+    /// Side by side.
+    parts: Vec<Part>,
 }
 
 /// What [`PixelSpade`] says of a picture, in grey levels `0..=255`. Higher is more like drift.
@@ -97,11 +97,14 @@ impl PixelSpade {
             side,
             k,
             pictures: Vec::with_capacity(n * side * side),
-            blocks: Vec::new(),
+            parts: Part::all(side),
         };
         for picture in pictures {
             let picture = kept.smooth(&picture)?;
-            kept.blocks.extend(blocks(&picture, side));
+            let means = blocks(&picture, side);
+            for part in &mut kept.parts {
+                part.remember(&means);
+            }
             kept.pictures.extend(picture);
         }
         Ok(kept)
@@ -140,10 +143,13 @@ impl PixelSpade {
         let known = self.pictures.len() / picture.len();
         let along = windows_along(self.side, WINDOW, REACH);
         let mut best = vec![u16::MAX; along * along];
-        for part in self.parts() {
-            let mut order: Vec<(u64, usize)> = (0..known)
-                .filter(|at| Some(*at) != without)
-                .map(|at| (part.distance(&own, &self.blocks[at * own.len()..]), at))
+        let mut distances = vec![0; known];
+        for part in &self.parts {
+            squared_differences(&part.of(&own), &part.known, &mut distances);
+            let order = distances.iter().zip(0..);
+            let mut order: Vec<(u32, usize)> = order
+                .filter(|(_, at)| Some(*at) != without)
+                .map(|(distance, at)| (*distance, at))
                 .collect();
             let k = self.k.min(order.len());
             if k < order.len() {
@@ -157,20 +163,6 @@ impl PixelSpade {
             }
         }
         Ok(best)
-    }
-
-    /// The parts that have similar pictures of their own, side by side.
-    fn parts(&self) -> Vec<Part> {
-        let stretches = Stretch::all(self.side);
-        let row = |rows: &Stretch| {
-            let part = |columns: &Stretch| Part {
-                stride: self.side / BLOCK,
-                columns: columns.clone(),
-                rows: rows.clone(),
-            };
-            stretches.iter().map(part).collect::<Vec<_>>()
-        };
-        stretches.iter().flat_map(row).collect()
     }
 
     /// The mean over 3 x 3 pixels, so that grain counts less. The outermost pixels stay as they are.
@@ -271,24 +263,44 @@ impl Stretch {
     }
 }
 
-/// A part of the picture, `stride` blocks wide.
+/// A part of the picture, `stride` blocks wide, which has similar pictures of its own.
+#[derive(Clone, Debug, PartialEq)]
 struct Part {
     stride: usize,
     columns: Stretch,
     rows: Stretch,
+    /// Its blocks in each regular picture, one picture after the other.
+    known: Vec<u8>,
 }
 
 impl Part {
-    /// How different two pictures are there, by their blocks.
-    fn distance(&self, a: &[u8], b: &[u8]) -> u64 {
-        let squared = |(a, b): (&u8, &u8)| u32::from(a.abs_diff(*b)).pow(2);
-        let row = |y: usize| {
-            let columns = y * self.stride + self.columns.blocks.start
-                ..y * self.stride + self.columns.blocks.end;
-            let pairs = a[columns.clone()].iter().zip(&b[columns]);
-            u64::from(pairs.map(squared).sum::<u32>())
+    /// All of them, side by side.
+    fn all(side: usize) -> Vec<Self> {
+        let stretches = Stretch::all(side);
+        let row = |rows: &Stretch| {
+            let part = |columns: &Stretch| Self {
+                stride: side / BLOCK,
+                columns: columns.clone(),
+                rows: rows.clone(),
+                known: Vec::new(),
+            };
+            stretches.iter().map(part).collect::<Vec<_>>()
         };
-        self.rows.blocks.clone().map(row).sum()
+        stretches.iter().flat_map(row).collect()
+    }
+
+    /// The blocks of a picture that it is told alike by.
+    fn of(&self, blocks: &[u8]) -> Vec<u8> {
+        let rows = self.rows.blocks.clone().flat_map(|y| {
+            let row = &blocks[y * self.stride..][..self.stride];
+            &row[self.columns.blocks.clone()]
+        });
+        rows.copied().collect()
+    }
+
+    fn remember(&mut self, blocks: &[u8]) {
+        let own = self.of(blocks);
+        self.known.extend(own);
     }
 }
 

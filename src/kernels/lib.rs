@@ -17,7 +17,7 @@ mod threads;
 pub use adam::{Adam, adam};
 pub use conv::{Conv, Layout};
 pub use dense::Dense;
-pub use pixels::{least_window_difference, windows_along};
+pub use pixels::{least_window_difference, squared_differences, windows_along};
 pub use products::{nearby, products};
 
 /// The widest instructions this processor has.

@@ -64,6 +64,31 @@ pub fn least_window_difference(
     });
 }
 
+/// For each row of `rows`, as long as `picture`, the sum of squared differences to it.
+///
+/// # Panics
+/// When `rows` is no whole number of rows, `out` has not one value for each, or a row is so long (66,051 values) that
+/// the sum might not fit.
+pub fn squared_differences(picture: &[u8], rows: &[u8], out: &mut [u32]) {
+    assert!(
+        (1..=u32::MAX as usize / (255 * 255)).contains(&picture.len()),
+        "a row whose sum fits"
+    );
+    assert_eq!(
+        rows.len(),
+        out.len() * picture.len(),
+        "a value for each row"
+    );
+    arch().dispatch(|| {
+        for (out, row) in out.iter_mut().zip(rows.chunks_exact(picture.len())) {
+            *out = picture.iter().zip(row).fold(0, |sum, (a, b)| {
+                let difference = u32::from(a.abs_diff(*b));
+                sum + difference * difference
+            });
+        }
+    });
+}
+
 /// Sums over the rows of a window, of each column; then over its columns.
 struct Sums {
     rows: Vec<u16>,
@@ -119,9 +144,13 @@ mod tests {
     use super::*;
     use crate::testing::{everywhere, noise};
 
-    fn picture(side: usize, seed: u32) -> Vec<u8> {
-        let values = noise(side * side, seed);
+    fn noisy(pixels: usize, seed: u32) -> Vec<u8> {
+        let values = noise(pixels, seed);
         values.iter().map(|v| ((v + 0.5) * 255.0) as u8).collect()
+    }
+
+    fn picture(side: usize, seed: u32) -> Vec<u8> {
+        noisy(side * side, seed)
     }
 
     #[test]
@@ -158,6 +187,28 @@ mod tests {
                     assert_eq!(*found, least, "{side} {window} {reach} {y} {x}");
                 }
             }
+        });
+    }
+
+    #[test]
+    fn squares_are_summed_row_by_row() {
+        everywhere(|| {
+            for (length, n) in [(1, 3), (64, 5), (71, 4), (300, 2)] {
+                let (own, rows) = (noisy(length, 1), noisy(length * n, 2));
+                let mut found = vec![7; n];
+                squared_differences(&own, &rows, &mut found);
+                let expected = rows.chunks(length).map(|row| {
+                    let pairs = own.iter().zip(row);
+                    pairs
+                        .map(|(a, b)| (i64::from(*a) - i64::from(*b)).pow(2))
+                        .sum()
+                });
+                let found: Vec<i64> = found.into_iter().map(i64::from).collect();
+                assert_eq!(found, expected.collect::<Vec<i64>>(), "{length}");
+            }
+            let mut most = [0];
+            squared_differences(&[0; 66_051], &[255; 66_051], &mut most);
+            assert_eq!(most, [66_051 * 255 * 255]);
         });
     }
 
