@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Builder, Model, ModelSpec, Network, Preprocessing};
+use super::{Builder, Model, ModelSpec, Network, Preprocessing, freed::KeepFreed};
 
 /// How exactly a network computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub struct InferenceModel {
     /// Where it computes.
     pub device: Device,
     network: Box<dyn Network>,
+    /// Dropped last, so that all of this is given back.
+    _memory: KeepFreed,
 }
 
 impl Model {
@@ -77,6 +79,7 @@ impl Model {
             precision,
             device: self.variables.device(),
             network,
+            _memory: KeepFreed::new(),
         }
     }
 }

@@ -7,6 +7,7 @@ mod build;
 mod cnn;
 mod efficientnet;
 mod fast;
+mod freed;
 mod fused;
 mod inception;
 mod inference;
@@ -26,6 +27,7 @@ use tch::Tensor;
 
 pub use adam::Adam;
 pub use build::{Builder, Role, Variable};
+pub use freed::KeepFreed;
 pub use inference::{InferenceModel, Precision};
 pub use input::{Preprocessing, stack};
 pub use model::Model;
