@@ -19,6 +19,8 @@ use crate::storage::{Digest, RecordFile, StorageError, digest_parts, hex};
 
 /// Images sent through the frozen layers together.
 const BATCH: usize = 16;
+/// The largest number in fp16.
+const LARGEST_HALF: f64 = 65_504.0;
 /// The part of the free disk that may be taken: a half.
 const SHARE_OF_FREE: u64 = 2;
 
@@ -343,11 +345,16 @@ fn frozen_digest(model: &Model, set: &TrainableSet) -> Digest {
     digest_parts(parts.iter().map(|part| &part[..]))
 }
 
-fn half_bytes(tensor: &Tensor) -> Vec<u8> {
-    let tensor = tensor
-        .to_device(Device::Cpu)
+/// As fp16 has it. What is beyond fp16 becomes the largest number it has: infinite activations would end the training
+/// for a reason that has nothing to do with its learning rate.
+pub(super) fn to_half(tensor: &Tensor) -> Tensor {
+    tensor
+        .clamp(-LARGEST_HALF, LARGEST_HALF)
         .to_kind(Kind::Half)
-        .contiguous();
+}
+
+fn half_bytes(tensor: &Tensor) -> Vec<u8> {
+    let tensor = to_half(tensor).to_device(Device::Cpu).contiguous();
     let mut bytes = vec![0; tensor.numel() * 2];
     tensor.copy_data_u8(&mut bytes, tensor.numel());
     bytes
@@ -372,6 +379,15 @@ mod tests {
     fn pixels((image, variant): Variant) -> Vec<u8> {
         let value = |p: usize| ((p * 7 + image.index() * 31 + variant as usize * 13) % 251) as u8;
         (0..(SIZE * SIZE) as usize).map(value).collect()
+    }
+
+    #[test]
+    fn what_is_beyond_fp16_is_the_largest_it_has_and_no_number_stays_none() {
+        let values = Tensor::from_slice(&[1e6_f32, -1e6, 65_519.0, 0.1, f32::NAN]);
+        let half = to_half(&values).to_kind(Kind::Float);
+        let half = Vec::<f32>::try_from(half).expect("values");
+        assert_eq!(half[..3], [65_504.0, -65_504.0, 65_504.0]);
+        assert!((half[3] - 0.1).abs() < 1e-4 && half[4].is_nan(), "{half:?}");
     }
 
     #[test]

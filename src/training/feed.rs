@@ -10,6 +10,7 @@ use rand::{RngExt as _, SeedableRng as _, seq::SliceRandom as _};
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor};
 
+use super::activations::to_half;
 use super::{Activations, CacheUse, Plan, Sampler, TrainData, TrainError, Variant};
 use crate::domain::{ClassId, ImageId};
 use crate::imaging::Augmentation;
@@ -315,9 +316,7 @@ impl<'a> Feed<'a> {
             return images;
         };
         // Rounded as what is kept is, so that a training does not depend on the room on the disk.
-        body.run(&images, 0..self.first_stage)
-            .to_kind(Kind::Half)
-            .to_kind(Kind::Float)
+        to_half(&body.run(&images, 0..self.first_stage)).to_kind(Kind::Float)
     }
 
     /// The stage that a batch enters.
