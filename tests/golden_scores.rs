@@ -5,10 +5,10 @@ use approx::assert_abs_diff_eq;
 use driftscope::domain::ClassId;
 use driftscope::drift::{
     Calibration, EmbeddingView, Energy, FrameSizes, FramingMatch, HeadTemperature,
-    LinearClassifier, LocalContrast, LocalShape, Mahalanobis, MaxSoftmax, NearestNeighbours, Padim,
-    PadimOptions, PatchCore, PatchCoreOptions, PatchPool, PixelSpade, PixelSpadeScore,
-    PoolContrast, PoolDensity, RelativeMahalanobis, Scorer, Spade, Vim, k_center,
-    organisers_batch_min_max,
+    LinearClassifier, LocalContrast, LocalShape, LocalSource, Mahalanobis, MaxSoftmax,
+    NearestNeighbours, OddestTile, Padim, PadimOptions, PatchCore, PatchCoreOptions, PatchPool,
+    PixelSpade, PixelSpadeScore, PoolContrast, PoolDensity, RelativeMahalanobis, Scorer, Spade,
+    Vim, k_center, organisers_batch_min_max,
 };
 use driftscope::imaging::{Gates, Gray};
 use serde::Deserialize;
@@ -31,6 +31,34 @@ struct Golden {
     head_temperature: Vec<HeadTemperatureCase>,
     framing: FramingCase,
     frame_size: FrameSizeCase,
+    oddest_tile: OddestTileCase,
+}
+
+#[derive(Deserialize)]
+struct OddestTileCase {
+    tiles: usize,
+    dim: usize,
+    x: Vec<f32>,
+    queries: Vec<f32>,
+    scores: Vec<f64>,
+    held_out: Vec<f64>,
+}
+
+/// The tiles of images, image after image.
+struct TileRows<'a> {
+    shape: LocalShape,
+    values: &'a [f32],
+}
+
+impl LocalSource for TileRows<'_> {
+    fn shape(&self) -> LocalShape {
+        self.shape
+    }
+
+    fn image(&self, row: usize) -> Vec<f32> {
+        let values = self.shape.values();
+        self.values[row * values..][..values].to_vec()
+    }
 }
 
 #[derive(Deserialize)]
@@ -308,6 +336,23 @@ fn local_contrast() {
     assert_all_close(&found.expect("fits"), &case.contrasts, 1e-6);
     let found = fitted.contrast(known, &case.scores, Some);
     assert_all_close(&found.expect("fits"), &case.own, 1e-6);
+}
+
+#[test]
+fn oddest_tile() {
+    let case = golden().oddest_tile;
+    let shape = LocalShape {
+        positions: case.tiles,
+        channels: case.dim,
+    };
+    let of = |values| TileRows { shape, values };
+    let images = case.held_out.len();
+    let (known, queries) = (of(&case.x), of(&case.queries));
+    let fitted = OddestTile::fit(&known, images).expect("whole rows");
+    let (fitted, held_out) = fitted.expect("varied");
+    assert_all_close(&held_out, &case.held_out, 1e-3);
+    let found = fitted.score_all(&queries, case.scores.len());
+    assert_all_close(&found.expect("fits"), &case.scores, 1e-3);
 }
 
 #[test]

@@ -179,6 +179,7 @@ impl World {
                     network: self.network.as_ref(),
                     precision: self.precision,
                     synthetic_outliers: false,
+                    strip_tiles: false,
                 };
                 self.drift_view.ui(ui, &cx, &data);
             }
@@ -1431,6 +1432,14 @@ fn the_network_that_looks_for_drift_is_named_and_chosen() {
     let asked = press(&mut harness, "Pretrained weights…");
     assert!(
         matches!(asked.as_slice(), [Command::Act(Action::PickDriftWeights)]),
+        "{asked:?}"
+    );
+    let asked = press(&mut harness, "Strip tiles");
+    assert!(
+        matches!(
+            asked.as_slice(),
+            [Command::Choose(DriftChoice::StripTiles(true))]
+        ),
         "{asked:?}"
     );
     let asked = press(&mut harness, "Synthetic outliers");

@@ -430,6 +430,7 @@ mod tests {
             drift_network: None,
             precision: crate::domain::Precision::Auto,
             synthetic_outliers: false,
+            strip_tiles: false,
         };
         Session::new(snapshot, None, HashMap::new())
     }

@@ -461,6 +461,10 @@ pub struct NetworkArgs {
     /// labelled, as weak examples of it, or not [default: as the project has it, else off]
     #[arg(long, value_name = "WHETHER", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1, default_missing_value = "on")]
     pub synthetic_outliers: Option<bool>,
+    /// Look for drift in four tiles of the upright strip of ribbons too, where the die of every image is known (column
+    /// lib), or not; takes about as long again [default: as the project has it, else off]
+    #[arg(long, value_name = "WHETHER", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1, default_missing_value = "on")]
+    pub strip_tiles: Option<bool>,
 }
 
 #[cfg(feature = "torch")]

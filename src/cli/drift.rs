@@ -219,6 +219,9 @@ pub fn choose_network(project: &mut Project, args: &NetworkArgs, output: &Output
     if let Some(on) = args.synthetic_outliers {
         project.settings.synthetic_outliers = on;
     }
+    if let Some(on) = args.strip_tiles {
+        project.settings.strip_tiles = on;
+    }
     Ok(())
 }
 

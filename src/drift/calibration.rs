@@ -76,6 +76,12 @@ impl Calibration {
         self.regular.len()
     }
 
+    /// The middle of the scores of regular images.
+    #[must_use]
+    pub fn median(&self) -> f64 {
+        self.median
+    }
+
     /// The place of a score among those of the `n` regular images, strictly between 0 and 1: the i-th
     /// smallest is at `i / (n + 1)` (Weibull's plotting positions), equals share the middle of their places,
     /// and between two the line is straight. Beyond the outermost, what is left shrinks with the distance:

@@ -11,6 +11,7 @@
 //! | [`Energy`], [`MaxSoftmax`] | logits | no class fits, or more than one does |
 //! | [`PatchCore`], [`Padim`] | local features | an odd spot |
 //! | [`Spade`] | local features | not as in similar images, at the same place |
+//! | [`OddestTile`] | embeddings of tiles | one tile lies far from the same tile of regular images |
 //! | [`PixelSpade`] | pictures | looks like in none of the similar pictures |
 //! | [`LocalContrast`] | any features and a score | scores more than similar regular images do |
 //! | [`FramingMatch`] | pictures | light and dark lie as in no regular picture |
@@ -47,6 +48,7 @@ mod logistic;
 mod mahalanobis;
 mod max_softmax;
 mod neighbours;
+mod oddest_tile;
 mod padim;
 mod patch_core;
 mod pixel_spade;
@@ -82,6 +84,7 @@ pub use logistic::{LogisticOptions, LogisticRegression};
 pub use mahalanobis::{Mahalanobis, RelativeMahalanobis};
 pub use max_softmax::MaxSoftmax;
 pub use neighbours::{NearestNeighbours, most_similar, similarity_to_nearest};
+pub use oddest_tile::OddestTile;
 pub use padim::{Padim, PadimBuilder, PadimOptions, organisers_batch_min_max};
 pub use patch_core::{PatchCore, PatchCoreBuilder, PatchCoreOptions, PatchPool, PatchReport};
 pub use pixel_spade::{PictureSource, PixelSpade, PixelSpadeScore};

@@ -5,7 +5,7 @@ use super::folds::{Folds, out_of_fold};
 use super::linalg::{dot, normalised};
 use super::{
     Calibration, DriftError, EmbeddingView, LocalContrast, LocalShape, LogisticOptions,
-    LogisticRegression, Mahalanobis, NearestNeighbours, PatchCore, PatchCoreBuilder,
+    LogisticRegression, Mahalanobis, NearestNeighbours, OddestTile, PatchCore, PatchCoreBuilder,
     PatchCoreOptions, PictureSource, PoolDensity, Projection, RelativeMahalanobis, Scorer, Spade,
     SpadeScore,
     appearance::{self, Appearance, Seen},
@@ -64,6 +64,8 @@ pub struct Images<'a> {
     pub local: Option<&'a dyn LocalSource>,
     /// The pictures, where they are at hand.
     pub pictures: Option<&'a dyn PictureSource>,
+    /// An embedding of each tile of the strip of ribbons, where tiles are looked at.
+    pub tiles: Option<&'a dyn LocalSource>,
 }
 
 /// Incoming images that a space is fitted beside.
@@ -102,6 +104,7 @@ pub struct DriftSpace {
     style: Option<Directions>,
     appearance: Option<Appearance>,
     contrast: Option<(LocalContrast, Calibration)>,
+    tiles: Option<(OddestTile, Calibration)>,
 }
 
 /// The directions in which regular images vary, and the one scale of them all.
@@ -300,6 +303,18 @@ impl DriftSpace {
             train_scores.extend(named(&scores));
             places
         });
+        let tiles = match train.tiles {
+            Some(tiles) => OddestTile::fit(tiles, rows.len())?,
+            None => None,
+        };
+        let tiles = match tiles {
+            Some((tiles, scores)) => {
+                let calibration = Calibration::unless_constant(scores.clone())?;
+                train_scores.extend(calibration.is_some().then_some((TILE, scores)));
+                calibration.map(|calibration| (tiles, calibration))
+            }
+            None => None,
+        };
         let styles = train.local.map(|local| styles(local, rows.len()));
         let style = match (&styles, train.local) {
             (Some(styles), Some(local)) => {
@@ -334,6 +349,7 @@ impl DriftSpace {
             style,
             appearance,
             contrast,
+            tiles,
         };
         let parts = Parts {
             descriptors,
@@ -380,6 +396,7 @@ impl DriftSpace {
             PATCHES,
             PLACES,
             PLACE,
+            TILE,
             appearance::SPOT_CONTRAST,
         ];
         let kept = scores
@@ -442,6 +459,14 @@ impl DriftSpace {
         if let (Some(places), Some(local)) = (&self.places, local) {
             let found = scores_of(&places.spade, local, rows.len(), |row| places.of(own(row)?))?;
             scores.extend(named(&found));
+        }
+        if let Some((fitted, calibration)) = &self.tiles {
+            let found = match images.tiles {
+                Some(tiles) => fitted.score_all(tiles, rows.len())?,
+                // Made of no frame, such as one spoiled on purpose: neither odd nor regular.
+                None => vec![calibration.median(); rows.len()],
+            };
+            scores.push((TILE, found));
         }
         let seen = match (&self.appearance, images.pictures) {
             (Some(part), Some(pictures)) => Some(part.look(pictures, rows.len(), own)?),
@@ -525,6 +550,7 @@ impl DriftSpace {
             PATCHES => self.spots.as_ref().map(|spots| &spots.calibration),
             PLACES => self.places.as_ref().map(|places| &places.mean),
             PLACE => self.places.as_ref().map(|places| &places.spot),
+            TILE => self.tiles.as_ref().map(|(_, c)| c),
             Self::DENSITY => self.density.as_ref().map(|(_, c)| c),
             appearance::SPOT_CONTRAST => self.contrast.as_ref().map(|(_, c)| c),
             other => self.appearance.as_ref()?.calibration(other),
@@ -600,6 +626,7 @@ const NEAREST: &str = "knn";
 const PATCHES: &str = "patchcore";
 const PLACES: &str = "spade";
 const PLACE: &str = "spade, oddest places";
+const TILE: &str = "oddest tile";
 
 /// The two scores that [`Spade`] gives an image, by name.
 fn named(scores: &[SpadeScore]) -> [(&'static str, Vec<f64>); 2] {
@@ -775,10 +802,10 @@ fn styles(local: &dyn LocalSource, images: usize) -> Vec<f32> {
 }
 
 /// A score fitted on all rows, with its calibration.
-type Fit<S> = Option<(S, Calibration)>;
+pub(super) type Fit<S> = Option<(S, Calibration)>;
 
 /// A score fitted on all rows, and the scores of the rows out of fold; neither where all are the same.
-fn calibrated<S: Scorer>(
+pub(super) fn calibrated<S: Scorer>(
     rows: EmbeddingView<'_>,
     folds: &Folds,
     fit: impl Fn(&[usize], EmbeddingView<'_>) -> Result<S, DriftError>,

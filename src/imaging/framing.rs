@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DIE_CROP_VERSION, Die};
+use super::{DIE_CROP_VERSION, Die, Gray};
 use crate::storage::{Digest, digest_parts};
 
 /// Which part of an image becomes the square that a network sees.
@@ -17,15 +17,23 @@ pub enum Framing {
     /// The upright strip that holds the ribbons ([`die_crop`](super::die_crop)), as the organisers had it. For images
     /// whose die is known.
     DieCrop,
+    /// One tile of that strip, counted from above, below [`Framing::STRIP_TILES`]: what is small against the frame is
+    /// large here. To look for drift; no plan names it.
+    #[serde(skip)]
+    StripTile(u8),
 }
 
 impl Framing {
-    /// The word in a plan: `whole` or `die_crop`.
+    /// Tiles that the strip is cut into, one below the other: 160 x 140 or 160 x 180 pixels each.
+    pub const STRIP_TILES: u8 = 4;
+
+    /// The word in a plan, `whole` or `die_crop`, and in the names of files.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Whole => "whole",
             Self::DieCrop => "die_crop",
+            Self::StripTile(_) => "strip_tile",
         }
     }
 
@@ -34,13 +42,15 @@ impl Framing {
     /// does not matter.
     #[must_use]
     pub fn identity(self, content: &Digest, die: Option<Die>) -> Digest {
+        // An unknown die has an identity, too, under which nothing is ever kept.
+        let die = die.map_or("", Die::name).as_bytes();
+        let version = DIE_CROP_VERSION.as_bytes();
         match self {
             Self::Whole => *content,
-            Self::DieCrop => {
-                // An unknown die has an identity, too, under which nothing is ever kept.
-                let die = die.map_or("", Die::name);
-                let version = DIE_CROP_VERSION.as_bytes();
-                digest_parts([&content[..], b"framed", version, die.as_bytes()])
+            Self::DieCrop => digest_parts([&content[..], b"framed", version, die]),
+            Self::StripTile(tile) => {
+                let tile = [tile, Self::STRIP_TILES];
+                digest_parts([&content[..], b"tile", &tile, version, die])
             }
         }
     }
@@ -53,12 +63,27 @@ impl Framing {
     pub(super) fn crop(self, path: &Path, die: Option<Die>) -> Result<Option<Die>, String> {
         match (self, die) {
             (Self::Whole, _) => Ok(None),
-            (Self::DieCrop, Some(die)) => Ok(Some(die)),
-            (Self::DieCrop, None) => Err(format!(
+            (Self::DieCrop | Self::StripTile(_), Some(die)) => Ok(Some(die)),
+            (Self::DieCrop | Self::StripTile(_), None) => Err(format!(
                 "{} cannot be cropped: its die is not known; write Die01, Die02, Die03 or Die04 into \
                  the column lib of the data set's CSV, or take whole frames",
                 path.display()
             )),
+        }
+    }
+
+    /// What is seen of the `strip` of an image.
+    pub(super) fn cut(self, strip: Gray) -> Gray {
+        let Self::StripTile(tile) = self else {
+            return strip;
+        };
+        let width = strip.width as usize;
+        let edge = |tile: u8| strip.height * u32::from(tile) / u32::from(Self::STRIP_TILES);
+        let (upper, lower) = (edge(tile), edge(tile + 1));
+        Gray {
+            width: strip.width,
+            height: lower - upper,
+            pixels: strip.pixels[upper as usize * width..lower as usize * width].to_vec(),
         }
     }
 }
@@ -76,11 +101,13 @@ mod tests {
         for content in [a, b] {
             for die in [None].into_iter().chain(Die::ALL.map(Some)) {
                 all.push(Framing::DieCrop.identity(&content, die));
+                all.push(Framing::StripTile(0).identity(&content, die));
+                all.push(Framing::StripTile(3).identity(&content, die));
             }
         }
         all.sort_unstable();
         all.dedup();
-        assert_eq!(all.len(), 12);
+        assert_eq!(all.len(), 32);
     }
 
     #[test]
@@ -90,6 +117,26 @@ mod tests {
             assert_eq!(serde_json::to_value(framing).expect("a word"), word);
         }
         assert_eq!(Framing::default(), Framing::Whole);
+        // A tile is not for plans.
+        assert!(serde_json::to_value(Framing::StripTile(0)).is_err());
+        assert!(serde_json::from_value::<Framing>("strip_tile".into()).is_err());
+    }
+
+    #[test]
+    fn tiles_are_the_strip_cut_across() {
+        let strip = Gray {
+            width: 2,
+            height: 10,
+            pixels: (0..20).collect(),
+        };
+        assert_eq!(Framing::DieCrop.cut(strip.clone()), strip);
+        let tiles =
+            (0..Framing::STRIP_TILES).map(|tile| Framing::StripTile(tile).cut(strip.clone()));
+        let tiles: Vec<Gray> = tiles.collect();
+        let heights: Vec<u32> = tiles.iter().map(|tile| tile.height).collect();
+        assert_eq!(heights, [2, 3, 2, 3]);
+        let pixels: Vec<u8> = tiles.into_iter().flat_map(|tile| tile.pixels).collect();
+        assert_eq!(pixels, strip.pixels);
     }
 
     #[test]

@@ -82,6 +82,18 @@ impl PixelCache {
         }
     }
 
+    /// One that lives in memory only, for pixels that are looked at once.
+    #[must_use]
+    pub fn passing(size_px: u32, framing: Framing) -> Self {
+        Self {
+            size_px,
+            framing,
+            file: None,
+            memory: HashMap::new(),
+            problem: None,
+        }
+    }
+
     /// Bytes that such a cache takes in the folder `cache` now.
     #[must_use]
     pub fn bytes_on_disk(cache: &Path, size_px: u32, framing: Framing) -> u64 {
@@ -198,7 +210,7 @@ fn make(image: &Wanted, size_px: u32, framing: Framing) -> Result<Box<[u8]>, Str
     }
     let mut gray = decode_gray(path, &bytes).map_err(|error| error.to_string())?;
     if let Some(die) = crop {
-        gray = die_crop(&gray, die);
+        gray = framing.cut(die_crop(&gray, die));
     }
     Ok(resize(&gray, size_px, size_px).pixels.into())
 }
@@ -207,6 +219,7 @@ fn file_name(size_px: u32, framing: Framing) -> String {
     match framing {
         Framing::Whole => format!("pixels-{size_px}"),
         Framing::DieCrop => format!("pixels-{size_px}-{}", framing.name()),
+        Framing::StripTile(tile) => format!("pixels-{size_px}-{}-{tile}", framing.name()),
     }
 }
 

@@ -38,6 +38,26 @@ impl LocalMemory {
     }
 }
 
+/// The embeddings that an [`Embedder`] remembers.
+pub struct EmbeddingMemory {
+    cache: RecordFile,
+    weights: Digest,
+    size: u32,
+    /// Width of an embedding.
+    pub dim: usize,
+}
+
+impl EmbeddingMemory {
+    /// That of the image with this content.
+    #[must_use]
+    pub fn get(&self, content: &Digest) -> Option<Vec<f32>> {
+        let record = self.cache.get(&key(content, &self.weights, self.size))?;
+        let (floats, _) = record.as_chunks::<4>();
+        let floats = floats.iter().take(self.dim);
+        Some(floats.map(|b| f32::from_le_bytes(*b)).collect())
+    }
+}
+
 /// What a model makes of one image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EmbeddedImage {
@@ -121,6 +141,17 @@ impl Embedder {
             positions: local.positions,
             channels: local.channels,
         })
+    }
+
+    /// Gives up the network and keeps the embeddings that it remembers.
+    #[must_use]
+    pub fn into_memory(self) -> EmbeddingMemory {
+        EmbeddingMemory {
+            dim: self.model.embedding_dim(),
+            cache: self.cache,
+            weights: self.weights,
+            size: self.model.size,
+        }
     }
 
     /// Side of the square images it reads, pixels.

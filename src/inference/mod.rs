@@ -6,5 +6,5 @@ mod local;
 mod numbers;
 
 pub use agreement::Agreement;
-pub use embedder::{EmbeddedImage, Embedder, LocalMemory, answers};
+pub use embedder::{EmbeddedImage, Embedder, EmbeddingMemory, LocalMemory, answers};
 pub use numbers::{Evidence, fallback};

@@ -181,6 +181,7 @@ impl Project {
             look_cost: self.settings.look_cost,
             drift_network: self.settings.drift_network.clone(),
             synthetic_outliers: self.settings.synthetic_outliers,
+            strip_tiles: self.settings.strip_tiles,
             precision: self.settings.precision,
         }
     }

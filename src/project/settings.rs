@@ -50,6 +50,9 @@ pub struct Settings {
     /// Whether regular images spoiled on purpose stand beside the drift that is labelled, as weak examples of it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub synthetic_outliers: bool,
+    /// Whether drift is looked for in tiles of the strip of ribbons too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub strip_tiles: bool,
     /// A pretrained network to look for drift with, instead of the run that answers.
     pub drift_network: Option<DriftNetwork>,
     /// Where the images are.
@@ -73,6 +76,8 @@ pub enum DriftChoice {
     Precision(Precision),
     /// Whether regular images spoiled on purpose stand beside the drift that is labelled.
     SyntheticOutliers(bool),
+    /// Whether drift is looked for in tiles of the strip of ribbons too.
+    StripTiles(bool),
 }
 
 #[expect(
@@ -157,6 +162,7 @@ impl Default for Settings {
             precision: Precision::Auto,
             cost: None,
             synthetic_outliers: false,
+            strip_tiles: false,
             drift_network: None,
             source: Source::default(),
         }
@@ -213,6 +219,7 @@ impl Settings {
             DriftChoice::Network(network) => settings.drift_network = network,
             DriftChoice::Precision(precision) => settings.precision = precision,
             DriftChoice::SyntheticOutliers(on) => settings.synthetic_outliers = on,
+            DriftChoice::StripTiles(on) => settings.strip_tiles = on,
         }
         settings.check().map(|()| settings)
     }

@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub precision: Precision,
     /// Whether regular images spoiled on purpose stand beside the drift that is labelled.
     pub synthetic_outliers: bool,
+    /// Whether drift is looked for in tiles of the strip of ribbons too.
+    pub strip_tiles: bool,
 }
 
 impl Snapshot {
@@ -47,6 +49,7 @@ impl Snapshot {
             DriftChoice::Network(network) => self.drift_network = network,
             DriftChoice::Precision(precision) => self.precision = precision,
             DriftChoice::SyntheticOutliers(on) => self.synthetic_outliers = on,
+            DriftChoice::StripTiles(on) => self.strip_tiles = on,
         }
     }
 

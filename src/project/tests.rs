@@ -326,27 +326,28 @@ fn choices_that_make_no_sense_change_nothing() {
 }
 
 #[test]
-fn synthetic_outliers_are_kept_and_off_goes_without_saying() {
-    let folder = class_folders(&["a", "b"], 10);
-    let mut project = open(folder.path());
-    let file = project.dir.join(Settings::FILE);
-    let said = || {
-        fs::read_to_string(&file)
-            .unwrap()
-            .contains("synthetic_outliers")
-    };
-    assert!(!project.snapshot().synthetic_outliers && !said());
-    project
-        .choose(DriftChoice::SyntheticOutliers(true))
-        .unwrap();
-    assert!(said());
-    drop(project);
-    let mut project = open(folder.path());
-    assert!(project.snapshot().synthetic_outliers);
-    project
-        .choose(DriftChoice::SyntheticOutliers(false))
-        .unwrap();
-    assert!(!said());
+fn what_is_on_is_kept_and_off_goes_without_saying() {
+    type Switch = (&'static str, fn(bool) -> DriftChoice, fn(&Snapshot) -> bool);
+    let switches: [Switch; 2] = [
+        ("synthetic_outliers", DriftChoice::SyntheticOutliers, |s| {
+            s.synthetic_outliers
+        }),
+        ("strip_tiles", DriftChoice::StripTiles, |s| s.strip_tiles),
+    ];
+    for (name, choice, is_on) in switches {
+        let folder = class_folders(&["a", "b"], 10);
+        let mut project = open(folder.path());
+        let file = project.dir.join(Settings::FILE);
+        let said = || fs::read_to_string(&file).unwrap().contains(name);
+        assert!(!is_on(&project.snapshot()) && !said());
+        project.choose(choice(true)).unwrap();
+        assert!(said());
+        drop(project);
+        let mut project = open(folder.path());
+        assert!(is_on(&project.snapshot()));
+        project.choose(choice(false)).unwrap();
+        assert!(!said());
+    }
 }
 
 #[test]

@@ -510,6 +510,7 @@ impl Plan {
             match self.framing {
                 Framing::Whole => "whole frames",
                 Framing::DieCrop => "die crops",
+                Framing::StripTile(_) => "tiles of the strip",
             },
             self.size,
             self.batch,

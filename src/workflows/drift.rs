@@ -3,10 +3,13 @@
 #[cfg(feature = "gui")]
 mod map;
 mod outliers;
+mod tiles;
 
 #[cfg(feature = "gui")]
 pub use map::Places;
 use outliers::Outliers;
+pub(super) use tiles::Tiles;
+use tiles::TilesOf;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -172,6 +175,7 @@ pub fn prepare_drift(
         seen_as,
         memory,
         pictures,
+        tiles,
         outliers,
         failed: unseen,
     } = look_for_drift(snapshot, source, &candidates, context)?;
@@ -194,14 +198,16 @@ pub fn prepare_drift(
         &seen_as,
         memory.as_ref(),
         pictures.as_ref(),
-    );
+    )
+    .with_tiles(tiles.as_ref(), &regular_ids);
     let pool_part = Seen::new(
         &candidates,
         &found,
         &seen_as,
         memory.as_ref(),
         pictures.as_ref(),
-    );
+    )
+    .with_tiles(tiles.as_ref(), &candidates);
     let known: HashMap<ImageId, usize> = regular_ids
         .iter()
         .enumerate()
@@ -295,6 +301,8 @@ pub(super) struct Looked {
     pub memory: Option<LocalMemory>,
     /// None where some cannot be had any more.
     pub pictures: Option<Pictures>,
+    /// Of the candidates and the images to learn from, where the project wants them.
+    pub tiles: Option<Tiles>,
     /// Regular images spoiled on purpose, where the project wants some.
     pub outliers: Option<Outliers>,
     /// Candidates and regular images that cannot be read, with the sentence why.
@@ -321,8 +329,11 @@ pub(super) fn look_for_drift(
     wanted.extend(candidates);
     wanted.sort_unstable();
     wanted.dedup();
+    if snapshot.strip_tiles {
+        Tiles::check(snapshot, &wanted)?;
+    }
     let mut found = HashMap::with_capacity(wanted.len());
-    let (failed, seen_as) = eyes.look(snapshot, &wanted, context, &mut |rows| {
+    let (mut failed, seen_as) = eyes.look(snapshot, &wanted, context, &mut |rows| {
         found.extend(rows.into_iter().map(|(id, row)| (id, row.embedding)));
     })?;
     for part in [&mut learned_from, &mut remembered] {
@@ -331,15 +342,34 @@ pub(super) fn look_for_drift(
     if learned_from.is_empty() && !failed.is_empty() {
         return Err(none_readable(&failed));
     }
-    let learned = learned_from.len();
     let outliers = if snapshot.synthetic_outliers {
         let from: Vec<Digest> = learned_from.iter().map(|e| seen_as[&e.image]).collect();
         Outliers::make(snapshot, &mut eyes, &from, context)?
     } else {
         None
     };
-    learned_from.append(&mut remembered);
     let size = eyes.embedder.size();
+    let memory = eyes.embedder.into_local_memory();
+    let tiles = if snapshot.strip_tiles {
+        let learned = learned_from.iter().map(|e| e.image);
+        let mut images: Vec<ImageId> = learned.chain(candidates.iter().copied()).collect();
+        images.retain(|id| found.contains_key(id));
+        images.sort_unstable();
+        images.dedup();
+        let (tiles, gone) = Tiles::look(snapshot, source, &run, &images, context)?;
+        failed.extend(gone);
+        learned_from.retain(|e| tiles.contains(e.image));
+        // A candidate without tiles could not be told apart from one that has regular ones.
+        for id in candidates.iter().filter(|id| !tiles.contains(**id)) {
+            found.remove(id);
+        }
+        remembered.retain(|e| found.contains_key(&e.image));
+        Some(tiles)
+    } else {
+        None
+    };
+    let learned = learned_from.len();
+    learned_from.append(&mut remembered);
     let seen: Vec<ImageId> = wanted
         .into_iter()
         .filter(|id| seen_as.contains_key(id))
@@ -351,7 +381,8 @@ pub(super) fn look_for_drift(
         learned,
         found,
         seen_as,
-        memory: eyes.embedder.into_local_memory(),
+        memory,
+        tiles,
         outliers,
         failed,
     })
@@ -386,6 +417,7 @@ pub(super) struct Seen<'a> {
     dim: usize,
     local: Option<Remembered<'a>>,
     pictures: Option<Shown<'a>>,
+    tiles: Option<TilesOf<'a>>,
 }
 
 /// Local features, read from the cache.
@@ -434,7 +466,14 @@ impl<'a> Seen<'a> {
                 memory,
                 seen_as: images.iter().map(|id| seen_as[id]).collect(),
             }),
+            tiles: None,
         }
+    }
+
+    /// With the tiles of `images`, the same.
+    pub fn with_tiles(mut self, tiles: Option<&'a Tiles>, images: &[ImageId]) -> Self {
+        self.tiles = tiles.map(|tiles| tiles.of(images));
+        self
     }
 
     pub fn local(&self) -> Option<&dyn LocalSource> {
@@ -446,6 +485,7 @@ impl<'a> Seen<'a> {
             embeddings: EmbeddingView::new(&self.embeddings, self.dim)?,
             local: self.local(),
             pictures: self.pictures.as_ref().map(|p| p as &dyn PictureSource),
+            tiles: self.tiles.as_ref().map(|t| t as &dyn LocalSource),
         })
     }
 }
@@ -753,6 +793,7 @@ pub(super) fn made_session(images: usize) -> Result<DriftSession, WorkflowError>
             embeddings: EmbeddingView::new(values, DIM)?,
             local: None,
             pictures: None,
+            tiles: None,
         })
     }
     let made = |n: usize, seed: u64| made_embeddings(n, DIM, seed);

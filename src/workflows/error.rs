@@ -291,6 +291,20 @@ pub enum WorkflowError {
     #[cfg(feature = "torch")]
     #[error("this system names no folder for data of yours; set HOME, or give weights as a file")]
     NoDataFolder,
+    /// Tiles of images whose strip nobody knows.
+    #[cfg(feature = "torch")]
+    #[error(
+        "tiles of the strip cannot be looked at: the die of {count} of {images} images is not known, the first {first}; \
+         write Die01, Die02, Die03 or Die04 into the column lib of the data set's CSV, or turn the strip tiles off"
+    )]
+    NoDie {
+        /// Images without a known die.
+        count: usize,
+        /// Images that were to be looked at.
+        images: usize,
+        /// The first without.
+        first: String,
+    },
     /// Nothing to work on.
     #[error("{0}")]
     NothingToDo(String),

@@ -16,6 +16,7 @@ from scipy.spatial.distance import cdist, mahalanobis
 from scipy.special import expit, log_expit, logit, logsumexp, softmax
 from scipy.stats import median_abs_deviation
 from sklearn.covariance import EmpiricalCovariance, ledoit_wolf
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler, normalize
@@ -436,6 +437,34 @@ def local_contrast_case():
     }
 
 
+def oddest_tile_case():
+    """The tile furthest from the same tile of regular images, on its own principal components, in robust deviations.
+
+    As many images as folds: each regular one is held out alone.
+    """
+    n, tiles, dim = 5, 3, 4
+    x = short(2 * rng.normal(size=(tiles, dim)) + rng.normal(size=(n, tiles, dim)))
+    queries = short(2 * rng.normal(size=(tiles, dim)) + 1.5 * rng.normal(size=(6, tiles, dim)))
+    scores, own_scores = [], []
+    for t in range(tiles):
+        pca = PCA().fit(normalize(x[:, t]))
+        kept = pca.explained_variance_ > 1e-9 * pca.explained_variance_[0]
+        own, far = ((pca.transform(normalize(rows[:, t])))[:, kept] for rows in (x, queries))
+        among = NearestNeighbors(n_neighbors=1).fit(normalize(own))
+        regular = among.kneighbors()[0][:, 0]
+        scale = median_abs_deviation(regular, scale="normal")
+        own_scores.append((regular - np.median(regular)) / scale)
+        scores.append((among.kneighbors(normalize(far))[0][:, 0] - np.median(regular)) / scale)
+    return {
+        "tiles": tiles,
+        "dim": dim,
+        "x": given(x),
+        "queries": given(queries),
+        "scores": flat(np.max(scores, axis=0)),
+        "held_out": flat(np.max(own_scores, axis=0)),
+    }
+
+
 golden = {
     "versions": {"numpy": np.__version__, "scipy": scipy.__version__, "scikit-learn": sklearn.__version__},
     # As many images as usual; more values than images; a class with one image.
@@ -461,6 +490,7 @@ golden = {
     "framing": framing_case(),
     "frame_size": frame_size_case(),
     "local_contrast": local_contrast_case(),
+    "oddest_tile": oddest_tile_case(),
 }
 
 path = pathlib.Path(__file__).with_name("scores.json")

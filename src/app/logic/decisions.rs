@@ -43,7 +43,9 @@ impl App {
             DriftChoice::Rate(_) | DriftChoice::LookCost(_) | DriftChoice::Cost(_) => {
                 self.refit(false);
             }
-            DriftChoice::Network(_) | DriftChoice::SyntheticOutliers(_) => self.look_anew(),
+            DriftChoice::Network(_)
+            | DriftChoice::SyntheticOutliers(_)
+            | DriftChoice::StripTiles(_) => self.look_anew(),
             DriftChoice::Precision(precision) => {
                 if let Some(text) = workflows::precision_fallback(precision) {
                     self.toasts.add(Level::Warning, sentence(&text));

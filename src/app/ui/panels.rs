@@ -100,6 +100,7 @@ pub(super) fn drift(
         network: cx.session.snapshot.drift_network.as_ref(),
         precision: cx.session.snapshot.precision,
         synthetic_outliers: cx.session.snapshot.synthetic_outliers,
+        strip_tiles: cx.session.snapshot.strip_tiles,
     };
     with(cx, |panel| view.ui(ui, panel, &data));
 }

@@ -59,6 +59,8 @@ pub struct DriftData<'a> {
     pub precision: Precision,
     /// Whether regular images spoiled on purpose stand beside the drift that is labelled.
     pub synthetic_outliers: bool,
+    /// Whether drift is looked for in tiles of the strip of ribbons too.
+    pub strip_tiles: bool,
 }
 
 /// The Drift view.
@@ -448,6 +450,8 @@ fn features(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
             ui.separator();
             precision(ui, cx, data);
             ui.separator();
+            tiles(ui, cx, data);
+            ui.separator();
             outliers(ui, cx, data);
             ui.separator();
             ui.label("Answers with a class");
@@ -465,6 +469,17 @@ fn features(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
         })
         .response;
     response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, "Features"));
+}
+
+/// Whether tiles of the strip are looked at too.
+fn tiles(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
+    let mut on = data.strip_tiles;
+    if ui.checkbox(&mut on, "Strip tiles").changed() {
+        cx.send(Command::Choose(DriftChoice::StripTiles(on)));
+    }
+    let text = "The network also looks at four tiles of the upright strip of ribbons, in which small things are large, \
+                and the oddest counts. Takes about as long again; needs the die of every image (column lib).";
+    parts::explain(ui, cx.palette, text);
 }
 
 /// Whether drift made of regular images stands beside what is labelled.

@@ -33,6 +33,7 @@ fn images<'a>(embeddings: &'a [f32], local: Option<&'a Made>) -> Images<'a> {
         embeddings: EmbeddingView::new(embeddings, DIM).expect("rows"),
         local: local.map(|local| local as &dyn LocalSource),
         pictures: None,
+        tiles: None,
     }
 }
 

@@ -64,6 +64,7 @@ mod tests {
             embeddings: EmbeddingView::new(values, DIM).expect("whole rows"),
             local: None,
             pictures: None,
+            tiles: None,
         };
         let Fitted { space, train, pool } = DriftSpace::fit(
             images(&regular),

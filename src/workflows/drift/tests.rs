@@ -314,6 +314,47 @@ fn spoiled_regular_images_teach_what_nobody_has_labelled() {
 }
 
 #[test]
+fn tiles_of_the_strip_are_one_more_score_where_every_die_is_known() {
+    let (folder, _) = project();
+    let csv = folder.path().join("images.csv");
+    let text = fs::read_to_string(&csv).expect("there");
+    let with_dies = |known: usize| {
+        let rows = text.lines().skip(1).enumerate();
+        let rows = rows.map(|(i, row)| format!("{row},{}\n", if i < known { "Die04" } else { "" }));
+        let table = "filename,label,lib\n".to_owned() + &rows.collect::<String>();
+        fs::write(&csv, table).expect("written");
+        let mut snapshot = open(&OpenRequest::from(csv.clone()))
+            .expect("again")
+            .snapshot();
+        snapshot.choose(DriftChoice::StripTiles(true));
+        snapshot
+    };
+    let mut snapshot = with_dies(TRAINING + INCOMING);
+    let with = prepared(&snapshot).expect("a session");
+    let tile = |session: &DriftSession| {
+        let scores = session.pool.scores.iter().find(|s| s.name == "oddest tile");
+        scores.map(|s| s.values.clone())
+    };
+    let values = tile(&with).expect("scored");
+    assert!(values.iter().any(|v| *v != values[0]), "{values:?}");
+    // It is remembered, and goes with spoiled images, which have no strip.
+    snapshot.choose(DriftChoice::SyntheticOutliers(true));
+    let again = prepared(&snapshot).expect("a session");
+    assert_eq!(tile(&again), Some(values));
+    assert!(!again.outliers.is_empty());
+    snapshot.choose(DriftChoice::StripTiles(false));
+    let without = prepared(&snapshot).expect("a session");
+    assert_eq!(tile(&without), None);
+    assert_eq!(without.space.dim() + 1, with.space.dim());
+    let refused = prepared(&with_dies(TRAINING)).err().expect("no die");
+    let text = refused.to_string();
+    assert!(
+        text.contains("24 of 64") && text.contains("040.png"),
+        "{text}"
+    );
+}
+
+#[test]
 fn the_queue_tells_the_share_of_regular_images_that_lie_less_far_out() {
     let (_folder, snapshot) = project();
     let session = prepared(&snapshot).expect("a session");
