@@ -12,13 +12,10 @@ use super::control::{control_order, due};
 /// Every this many-th image is shown before: about 3 %.
 const REPEAT_EVERY: usize = 33;
 /// Probability from which the head is sure, and labelled drift images from which it is believed; the share of what
-/// it is sure of, beside those in [`Known::parts`], and what each image of that adds to it: while there are few, labels
-/// go where they teach, and the more there are, the more are confirmed. Settled on the made sets that
-/// docs/BENCHMARKS.md tells of.
+/// it is sure of, beside those in [`Known::parts`]. Settled on the made set that docs/BENCHMARKS.md tells of.
 const SURE: f64 = 0.9;
 const SURE_FROM: usize = 10;
-const SURE_SHARE: f64 = 0.2;
-const SURE_SHARE_EACH: f64 = 0.09;
+const SURE_SHARE: f64 = 2.2;
 
 /// A score of how far out each image lies.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -185,9 +182,8 @@ pub enum QueueError {
 /// A tenth is a [control sample](super::control_sample), a thirtieth was labelled before, the rest are dealt out in
 /// fixed shares among the parts that have something to show: before there is a head, mostly what is anomalous or
 /// new, then mostly what the head and its neighbours point to. Once ten drift images are labelled, what the head is
-/// sure is drift has a share of its own, to be confirmed, so that the other labels go where they teach; the more there
-/// is of it, the larger that share. `seed` draws the random images; it must stay the same while a set is labelled, or
-/// else the control sample starts anew.
+/// sure is drift has a share of its own, to be confirmed, so that the other labels go where they teach. `seed` draws
+/// the random images; it must stay the same while a set is labelled, or else the control sample starts anew.
 ///
 /// # Errors
 /// [`QueueError`].
@@ -427,9 +423,8 @@ impl Known<'_> {
         };
         add(3.0, with_reason(most_likely, likely));
         let surest_last = sure.iter().rev().copied();
-        let new: Vec<usize> = surest_last.filter(|image| !redundant[*image]).collect();
-        let share = SURE_SHARE + SURE_SHARE_EACH * new.len() as f64;
-        add(share, with_reason(new, likely));
+        let new = surest_last.filter(|image| !redundant[*image]);
+        add(SURE_SHARE, with_reason(new.collect(), likely));
         let closest = top(&|image| -(head[image] - 0.5).abs());
         let close = |image: usize| Reason::CloseCall {
             probability: head[image],
@@ -732,8 +727,7 @@ mod tests {
         let sure: Vec<_> = enough.iter().filter(|(image, _)| *image >= 40).collect();
         // The likeliest and the close calls have 4.5 parts beside theirs.
         let early = enough[..21].iter().filter(|(image, _)| *image >= 40);
-        let share = SURE_SHARE + SURE_SHARE_EACH * sure.len() as f64;
-        let share = 21.0 * share / (share + 4.5);
+        let share = 21.0 * SURE_SHARE / (SURE_SHARE + 4.5);
         let away = (early.count() as f64 - share).abs();
         assert!(away < 1.0, "{away} from {share}: {enough:?}");
         assert!(
