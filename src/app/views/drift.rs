@@ -430,7 +430,7 @@ fn features(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
     };
     let response = ComboBox::from_id_salt("features")
         .width(230.0)
-        .height(360.0)
+        .height(600.0)
         .truncate()
         .selected_text(now.map_or("choose features".to_owned(), |n| format!("features {n}")))
         .show_ui(ui, |ui| {
@@ -474,7 +474,7 @@ fn features(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
 /// Whether tiles of the strip are looked at too.
 fn tiles(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
     let mut on = data.strip_tiles;
-    if ui.checkbox(&mut on, "Strip tiles").changed() {
+    if parts::checkbox(ui, &mut on, "Strip tiles").changed() {
         cx.send(Command::Choose(DriftChoice::StripTiles(on)));
     }
     let text = "The network also looks at four tiles of the upright strip of ribbons, in which small things are large, \
@@ -485,7 +485,7 @@ fn tiles(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
 /// Whether drift made of regular images stands beside what is labelled.
 fn outliers(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
     let mut on = data.synthetic_outliers;
-    if ui.checkbox(&mut on, "Synthetic outliers").changed() {
+    if parts::checkbox(ui, &mut on, "Synthetic outliers").changed() {
         cx.send(Command::Choose(DriftChoice::SyntheticOutliers(on)));
     }
     let text = "Regular images spoiled by debris, blur, a covered part or a shifted frame, together worth two drift \

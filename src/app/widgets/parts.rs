@@ -84,6 +84,16 @@ pub fn explain(ui: &mut Ui, palette: &Palette, text: &str) {
     ui.add(egui::Label::new(RichText::new(text).color(palette.muted)).wrap());
 }
 
+/// A box to tick, with a frame: on a popup, which has the colour of a button, it could not be seen otherwise.
+pub fn checkbox(ui: &mut Ui, on: &mut bool, text: &str) -> Response {
+    ui.scope(|ui| {
+        let frame = ui.visuals().text_color().gamma_multiply(0.5);
+        ui.visuals_mut().widgets.inactive.bg_stroke = Stroke::new(1.0, frame);
+        ui.checkbox(on, text)
+    })
+    .inner
+}
+
 /// A word beside a title, in the colour of what it names.
 pub fn aside(ui: &mut Ui, color: Color32, text: &str) {
     ui.label(RichText::new(text).size(12.0).color(color));

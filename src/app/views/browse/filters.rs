@@ -7,7 +7,7 @@ use egui::{Popup, PopupCloseBehavior, RichText, ScrollArea, Ui};
 use crate::app::context::ViewContext;
 use crate::app::filter::{Filter, LabelChoice, Mark};
 use crate::app::icons::Icon;
-use crate::app::widgets::{chip, icon_button, swatch};
+use crate::app::widgets::{chip, icon_button, parts, swatch};
 use crate::domain::Split;
 
 /// Paints the chips; each opens a list of choices.
@@ -131,7 +131,7 @@ fn choices<T: Ord>(
 
 fn toggle<T: Ord>(ui: &mut Ui, chosen: &mut BTreeSet<T>, value: T, text: &str) {
     let mut on = chosen.contains(&value);
-    if ui.checkbox(&mut on, text).changed() {
+    if parts::checkbox(ui, &mut on, text).changed() {
         if on {
             chosen.insert(value);
         } else {
