@@ -288,7 +288,7 @@ pub struct StudyArgs {
     /// Presets to train [default: all]
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
     pub presets: Vec<String>,
-    /// Folder with pretrained weights, <model>.safetensors each
+    /// Folder with pretrained weights, <model>.safetensors each [default: those that were fetched]
     #[arg(long, value_name = "DIR")]
     pub weights: Option<PathBuf>,
     /// Side of the input in pixels [default: the presets']
@@ -462,7 +462,7 @@ pub struct NetworkArgs {
     #[arg(long, value_name = "WHETHER", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1, default_missing_value = "on")]
     pub synthetic_outliers: Option<bool>,
     /// Look for drift in four tiles of the upright strip of ribbons too, where the die of every image is known (column
-    /// lib), or not; takes about as long again [default: as the project has it, else off]
+    /// lib), or not; takes about as long again, with the run's own network up to four times as long [default: as the project has it, else off]
     #[arg(long, value_name = "WHETHER", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1, default_missing_value = "on")]
     pub strip_tiles: Option<bool>,
 }

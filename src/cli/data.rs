@@ -98,6 +98,13 @@ pub fn info(args: &DataArgs, output: &Output) -> Result<()> {
         }
     }
     output.say(&format!("labelled by hand {}", info.hand_labels));
+    if info.repeats > 0 {
+        let [low, high] = info.repeats_interval;
+        output.say(&format!(
+            "shown again blind {}, {} with the same answer (95 % interval {low:.2} to {high:.2})",
+            info.repeats, info.repeats_same
+        ));
+    }
     if info.problems.is_empty() {
         output.say("no problems found");
     }

@@ -29,8 +29,8 @@ struct Tile {
 }
 
 impl OddestTile {
-    /// Fits on the tiles of the first `images` regular images, and returns the score of each by fits that have not seen
-    /// it. None where no tile says anything.
+    /// Fits on the tiles of the first `images` regular images, and returns the score of each beside images that it is
+    /// not among. None where no tile says anything.
     ///
     /// # Errors
     /// [`DriftError::TooFewImages`], [`DriftError::NoEmbeddings`], [`DriftError::NonFinite`].

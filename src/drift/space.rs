@@ -463,7 +463,7 @@ impl DriftSpace {
         if let Some((fitted, calibration)) = &self.tiles {
             let found = match images.tiles {
                 Some(tiles) => fitted.score_all(tiles, rows.len())?,
-                // Made of no frame, such as one spoiled on purpose: neither odd nor regular.
+                // Its strip is not looked at, as of one spoiled on purpose: the middle of regular images stands in.
                 None => vec![calibration.median(); rows.len()],
             };
             scores.push((TILE, found));

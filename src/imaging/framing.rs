@@ -73,10 +73,14 @@ impl Framing {
     }
 
     /// What is seen of the `strip` of an image.
+    ///
+    /// # Panics
+    /// For a tile that is none of the strip's.
     pub(super) fn cut(self, strip: Gray) -> Gray {
         let Self::StripTile(tile) = self else {
             return strip;
         };
+        assert!(tile < Self::STRIP_TILES, "one of the strip's tiles");
         let width = strip.width as usize;
         let edge = |tile: u8| strip.height * u32::from(tile) / u32::from(Self::STRIP_TILES);
         let (upper, lower) = (edge(tile), edge(tile + 1));

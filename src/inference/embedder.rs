@@ -1,6 +1,6 @@
 //! Embedding and logits of images, computed once for each (weights, image, size).
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use tch::{Device, Kind, Tensor};
 
@@ -14,6 +14,8 @@ pub struct Embedder {
     model: InferenceModel,
     weights: Digest,
     cache: RecordFile,
+    /// Embeddings that stand in for damaged ones on the disk, by key.
+    mended: HashMap<Digest, Vec<f32>>,
     /// Local features, where they are wanted and the network has some.
     local: Option<(LocalFeatures, RecordFile)>,
 }
@@ -41,6 +43,7 @@ impl LocalMemory {
 /// The embeddings that an [`Embedder`] remembers.
 pub struct EmbeddingMemory {
     cache: RecordFile,
+    mended: HashMap<Digest, Vec<f32>>,
     weights: Digest,
     size: u32,
     /// Width of an embedding.
@@ -51,8 +54,11 @@ impl EmbeddingMemory {
     /// That of the image with this content.
     #[must_use]
     pub fn get(&self, content: &Digest) -> Option<Vec<f32>> {
-        let record = self.cache.get(&key(content, &self.weights, self.size))?;
-        let (floats, _) = record.as_chunks::<4>();
+        let key = key(content, &self.weights, self.size);
+        if let Some(embedding) = self.mended.get(&key) {
+            return Some(embedding.clone());
+        }
+        let (floats, _) = self.cache.get(&key)?.as_chunks::<4>();
         let floats = floats.iter().take(self.dim);
         Some(floats.map(|b| f32::from_le_bytes(*b)).collect())
     }
@@ -111,6 +117,7 @@ impl Embedder {
             model: model.optimize_for_inference(precision),
             weights,
             cache,
+            mended: HashMap::new(),
             local: None,
         })
     }
@@ -149,6 +156,7 @@ impl Embedder {
         EmbeddingMemory {
             dim: self.model.embedding_dim(),
             cache: self.cache,
+            mended: self.mended,
             weights: self.weights,
             size: self.model.size,
         }
@@ -224,6 +232,12 @@ impl Embedder {
                 )
             })
             .collect();
+        // Whoever runs an image that is there has found it damaged; what is written once stays.
+        for ((key, _), row) in records.iter().zip(&rows) {
+            if self.cache.contains(key) {
+                self.mended.insert(*key, row.embedding.clone());
+            }
+        }
         self.cache
             .append(records.iter().map(|(key, record)| (*key, &record[..])))?;
         Ok(rows)
@@ -280,6 +294,30 @@ mod tests {
         drop(first);
         assert_eq!(embedder(b"a", 1).cached(&content), Some(rows[0].clone()));
         assert_eq!(embedder(b"b", 2).cached(&content), None);
+    }
+
+    #[test]
+    fn a_damaged_embedding_is_made_again_and_the_new_one_is_remembered() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let embedder = || {
+            let model = Model::new("cnn03", 32, 4, 1, Device::Cpu).expect("built");
+            Embedder::new(&model, digest(b"a"), Precision::Full, folder.path()).expect("opened")
+        };
+        let image = (digest(b"image"), &[100; 32 * 32][..]);
+        let whole = embedder().run(&[image]).expect("run").remove(0);
+        let files = std::fs::read_dir(folder.path()).expect("listed");
+        let mut files = files.map(|entry| entry.expect("there").path());
+        let file = files.find(|path| path.extension().is_some_and(|e| e == "bin"));
+        let file = file.expect("a cache");
+        let mut bytes = std::fs::read(&file).expect("read");
+        bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+        std::fs::write(&file, bytes).expect("written");
+        let mut damaged = embedder();
+        assert_eq!(damaged.cached(&image.0), None);
+        let again = damaged.run(&[image]).expect("run").remove(0);
+        assert_eq!(again, whole);
+        let remembered = damaged.into_memory().get(&image.0);
+        assert_eq!(remembered, Some(whole.embedding));
     }
 
     #[test]

@@ -15,4 +15,4 @@ mod words;
 pub use error::LabelError;
 pub use event::{Change, Event, Kind, Source};
 pub use state::Current;
-pub use store::{Access, Counts, Decision, Store, Undone};
+pub use store::{Access, Counts, Decision, Repeats, Store, Undone};

@@ -61,6 +61,15 @@ impl Counts {
     }
 }
 
+/// How often the same answer came when an image was shown again, blind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Repeats {
+    /// Answers to images shown again; those taken back do not count.
+    pub answers: u64,
+    /// Of these, how many said the same as before. *Regular* and any class but drift say the same.
+    pub same: u64,
+}
+
 /// What the store can say of an image to a file that also has an opinion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -257,6 +266,32 @@ impl Store {
             }
         }
         words
+    }
+
+    /// How repeatable the labels are, by the images that were shown again blind.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn repeats(&self) -> Result<Repeats, LabelError> {
+        let sql = format!(
+            "SELECT {} FROM label_event AS shown WHERE source = ?1 AND kind = ?2 AND old IS NOT NULL \
+             AND new IS NOT NULL \
+             AND NOT EXISTS (SELECT 1 FROM label_event AS taken WHERE taken.undo_of = shown.batch)",
+            Event::COLUMNS
+        );
+        let words = [Source::Repeat.word(), Kind::Label.word()];
+        let found = query(&self.conn, &sql, words).map_err(|error| self.error(error))?;
+        let label = |word: &Option<String>| words::from_word(word.as_deref()?, &self.classes);
+        let is_same = |event: &&Event| match (label(&event.old), label(&event.new)) {
+            (Some(Label::Regular), Some(other)) | (Some(other), Some(Label::Regular)) => {
+                !other.is_drift(&self.classes)
+            }
+            _ => event.old == event.new,
+        };
+        Ok(Repeats {
+            answers: found.len() as u64,
+            same: found.iter().filter(is_same).count() as u64,
+        })
     }
 
     /// How many events are safely on disk: labels, flags, undos and redos.

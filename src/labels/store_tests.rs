@@ -243,6 +243,49 @@ fn foreign_damaged_and_newer_files_are_refused_and_left_alone() {
 }
 
 #[test]
+fn what_is_shown_again_tells_how_repeatable_labels_are() {
+    let folder = Folder::new();
+    let mut store = folder.open();
+    let mut say = |image: &str, label, source| {
+        let change = change(image, Some(label));
+        store.apply(Change { source, ..change }).unwrap();
+    };
+    for (image, label) in [
+        ("a", GOOD),
+        ("b", DRIFT),
+        ("c", GOOD),
+        ("d", DRIFT),
+        ("e", GOOD),
+    ] {
+        say(image, label, Source::Key);
+    }
+    // A change of mind that is no repeat, the same, the same by another word, and another.
+    say("e", DRIFT, Source::Review);
+    say("a", GOOD, Source::Repeat);
+    say("c", Label::Regular, Source::Repeat);
+    say("b", Label::Regular, Source::Repeat);
+    let told = |store: &Store| {
+        (
+            store.repeats().unwrap().answers,
+            store.repeats().unwrap().same,
+        )
+    };
+    assert_eq!(told(&store), (3, 2));
+    // One that is taken back does not count.
+    store
+        .apply(Change {
+            source: Source::Repeat,
+            ..change("d", Some(GOOD))
+        })
+        .unwrap();
+    assert_eq!(told(&store), (4, 2));
+    store.undo().unwrap();
+    assert_eq!(told(&store), (3, 2));
+    drop(store);
+    assert_eq!(told(&folder.open()), (3, 2));
+}
+
+#[test]
 fn a_file_cut_short_or_scribbled_over_is_refused_and_left_alone() {
     let folder = Folder::new();
     let mut store = folder.open();

@@ -226,9 +226,11 @@ impl Activations {
         }
         let mut shape = self.shape.clone();
         shape[0] = images.len() as i64;
+        // Earlier versions kept what is beyond fp16 as infinite.
         Tensor::from_data_size(&bytes, &shape, Kind::Half)
             .to_device(self.device)
             .to_kind(Kind::Float)
+            .clamp(-LARGEST_HALF, LARGEST_HALF)
     }
 }
 

@@ -324,14 +324,16 @@ pub(super) fn look_for_drift(
     };
     eyes.embedder.keep_local(&snapshot.cache())?;
     let (mut learned_from, mut remembered) = regular_images(&parts, source.body.is_some());
+    if snapshot.strip_tiles {
+        let learned = learned_from.iter().map(|e| e.image);
+        let looked_at: Vec<ImageId> = learned.chain(candidates.iter().copied()).collect();
+        Tiles::check(snapshot, &looked_at)?;
+    }
     let regular = learned_from.iter().chain(&remembered);
     let mut wanted: Vec<ImageId> = regular.map(|e| e.image).collect();
     wanted.extend(candidates);
     wanted.sort_unstable();
     wanted.dedup();
-    if snapshot.strip_tiles {
-        Tiles::check(snapshot, &wanted)?;
-    }
     let mut found = HashMap::with_capacity(wanted.len());
     let (mut failed, seen_as) = eyes.look(snapshot, &wanted, context, &mut |rows| {
         found.extend(rows.into_iter().map(|(id, row)| (id, row.embedding)));
@@ -364,6 +366,9 @@ pub(super) fn look_for_drift(
             found.remove(id);
         }
         remembered.retain(|e| found.contains_key(&e.image));
+        if learned_from.is_empty() {
+            return Err(none_readable(&failed));
+        }
         Some(tiles)
     } else {
         None

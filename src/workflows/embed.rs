@@ -109,7 +109,8 @@ impl Eyes {
         emit: &mut dyn FnMut(Vec<(ImageId, EmbeddedImage)>),
     ) -> Result<(Unreadable, HashMap<ImageId, Digest>), WorkflowError> {
         let (embedder, framing) = (&mut self.embedder, self.framing);
-        // Tiles are looked at once, and are as many bytes again as whole frames, which are needed again.
+        // Tiles are looked at once; frames are needed again.
+        let embedder_size = embedder.size();
         let keep_pixels = !matches!(framing, Framing::StripTile(_));
         let (content, mut failed) = contents(snapshot, images, context)?;
         let mut seen_as = HashMap::with_capacity(images.len());
@@ -128,14 +129,14 @@ impl Eyes {
         if !known.is_empty() {
             emit(known);
         }
-        let mut pixels = if keep_pixels {
-            PixelCache::open(&snapshot.cache(), embedder.size(), framing)
-        } else {
-            PixelCache::passing(embedder.size(), framing)
+        let open = || match keep_pixels {
+            true => PixelCache::open(&snapshot.cache(), embedder_size, framing),
+            false => PixelCache::passing(embedder_size, framing),
         };
+        let mut pixels = open();
         for chunk in todo.chunks(CHUNK) {
             if !keep_pixels {
-                pixels = PixelCache::passing(embedder.size(), framing);
+                pixels = open();
             }
             failed.extend(pixels.fill(chunk, context)?.failed);
             let readable: Vec<(ImageId, Digest, &[u8])> = chunk

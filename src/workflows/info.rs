@@ -10,6 +10,7 @@ use crate::dataset::{
     summarize,
 };
 use crate::domain::{ImageId, Split};
+use crate::evaluation::wilson_interval;
 use crate::imaging::Facts;
 use crate::jobs::JobContext;
 use crate::project::Project;
@@ -34,6 +35,12 @@ pub struct Info {
     pub incoming: usize,
     /// Images labelled by hand.
     pub hand_labels: usize,
+    /// Answers to images that were shown again blind.
+    pub repeats: u64,
+    /// Of these, how many said the same as before.
+    pub repeats_same: u64,
+    /// 95 % interval of that share (Wilson); all of `[0, 1]` without repeats.
+    pub repeats_interval: [f64; 2],
     /// Images of each value of `lib`, where there is such a column.
     pub libs: BTreeMap<String, usize>,
     /// Images of each value of `window`, where there is such a column.
@@ -112,6 +119,7 @@ pub fn info(project: &Project, context: &JobContext) -> Result<Info, WorkflowErr
         }
         found
     };
+    let repeats = project.labels.repeats()?;
     Ok(Info {
         statement: manifest.statement.clone(),
         layout: match manifest.layout {
@@ -130,6 +138,9 @@ pub fn info(project: &Project, context: &JobContext) -> Result<Info, WorkflowErr
             .collect(),
         incoming: in_split(Split::Incoming),
         hand_labels: project.labels.counts().labelled(),
+        repeats: repeats.answers,
+        repeats_same: repeats.same,
+        repeats_interval: wilson_interval(repeats.same, repeats.answers),
         libs: values("lib"),
         windows: values("window"),
         columns: manifest.columns.clone(),

@@ -258,13 +258,19 @@ fn padim(
     images: &[ImageId],
     context: &JobContext,
 ) -> Result<Option<Vec<f64>>, WorkflowError> {
+    // It reads nothing else.
+    let frames_only = Snapshot {
+        strip_tiles: false,
+        synthetic_outliers: false,
+        ..snapshot.clone()
+    };
     let Looked {
         regular,
         learned,
         seen_as,
         memory,
         ..
-    } = look_for_drift(snapshot, source, images, context)?;
+    } = look_for_drift(&frames_only, source, images, context)?;
     let Some(memory) = memory else {
         return Ok(None);
     };

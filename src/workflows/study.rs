@@ -10,7 +10,7 @@ use crate::training::{Plan, PlanError, TrainEvent, preset, study_names};
 
 use super::{
     RunSummary, TrainRequest, WorkflowError, resume::resume, resume::unfinished,
-    run::trained_already, train, weights::with_fetched_weights,
+    run::trained_already, train, weights::fetched, weights::with_fetched_weights,
 };
 
 /// What to train of the table.
@@ -18,7 +18,7 @@ use super::{
 pub struct StudyRequest {
     /// Presets; all when empty.
     pub presets: Vec<String>,
-    /// Folder with pretrained weights, `<model>.safetensors` each.
+    /// Folder with pretrained weights, `<model>.safetensors` each; those that were fetched when not given.
     pub weights: Option<PathBuf>,
     /// Side of the input in pixels, where not the preset's. A network that cannot read that size keeps its preset's.
     pub size: Option<u32>,
@@ -55,10 +55,10 @@ pub fn study_plans(request: &StudyRequest) -> Result<Vec<(String, Plan)>, Workfl
         for phase in &mut plan.phases {
             phase.epochs = request.epochs.or(phase.epochs);
         }
-        plan.weights = request
-            .weights
-            .as_ref()
-            .and_then(|folder| weights_in(folder, &plan.model));
+        plan.weights = match &request.weights {
+            Some(folder) => weights_in(folder, &plan.model),
+            None => fetched(&plan.model),
+        };
         plan.check()?;
         Ok((name, plan))
     };

@@ -358,6 +358,13 @@ fn find_fetched(said: &str) -> Result<Option<PathBuf>, WorkflowError> {
     })
 }
 
+/// The name of the weights for `model`, where they were fetched.
+pub(super) fn fetched(model: &str) -> Option<String> {
+    let published = Published::find(model)?;
+    let file = file_in(&weights_folder().ok()?, published);
+    file.is_file().then(|| published.model.to_owned())
+}
+
 /// Which published weights `file` is, if it lies where they are fetched to.
 fn published_at(file: &Path) -> Option<&'static Published> {
     let folder = weights_folder().ok()?;

@@ -173,6 +173,10 @@ fn fetched_weights_are_found_by_name_with_the_scale_they_want() {
         user.run(&study).assert().success();
         assert_eq!(fs::read_dir(&runs).unwrap().count(), 1);
     }
+    // Nor does the folder have to be said.
+    let [before, after] = [&study[..4], &study[6..]];
+    user.run(&[before, after].concat()).assert().success();
+    assert_eq!(fs::read_dir(&runs).unwrap().count(), 1);
 }
 
 #[test]

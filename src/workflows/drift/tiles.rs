@@ -1,6 +1,6 @@
 //! Tiles of the strip of ribbons, as a network sees them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::domain::ImageId;
 use crate::drift::{LocalShape, LocalSource};
@@ -31,13 +31,14 @@ impl Tiles {
     /// That the die of each of these images is known: without it nothing tells where the strip lies.
     pub fn check(snapshot: &Snapshot, images: &[ImageId]) -> Result<(), WorkflowError> {
         let manifest = &snapshot.manifest;
-        let mut unknown = images.iter().filter(|id| die_of(manifest, **id).is_none());
+        let images: BTreeSet<&ImageId> = images.iter().collect();
+        let mut unknown = images.iter().filter(|id| die_of(manifest, ***id).is_none());
         match unknown.next() {
             None => Ok(()),
             Some(first) => Err(WorkflowError::NoDie {
                 count: 1 + unknown.count(),
                 images: images.len(),
-                first: manifest.get(*first).key.clone(),
+                first: manifest.get(**first).key.clone(),
             }),
         }
     }
