@@ -478,7 +478,7 @@ fn tiles(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
         cx.send(Command::Choose(DriftChoice::StripTiles(on)));
     }
     let text = "The network also looks at four tiles of the upright strip of ribbons, in which small things are large, \
-                and the oddest counts. Takes about as long again, with the run's own network up to four times; needs the die of \
+                and the oddest counts. Takes about as long again, with the network of a run up to four times; needs the die of \
                 every image (column lib).";
     parts::explain(ui, cx.palette, text);
 }
