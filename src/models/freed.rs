@@ -10,15 +10,9 @@ static ASKED: Mutex<usize> = Mutex::new(0);
 /// each time, which has to clear every page of it: a twelfth to a sixth of the time that inference takes
 /// (docs/BENCHMARKS.md, measured on the main thread). On other threads that holds for pieces of up to 64 MB, glibc's
 /// largest heap there (`HEAP_MAX_SIZE`). Does nothing where the C library is another.
-pub struct KeepFreed(());
+pub(super) struct KeepFreed(());
 
 impl KeepFreed {
-    /// Keeps memory from now on.
-    #[must_use]
-    #[expect(
-        clippy::new_without_default,
-        reason = "what is made here changes the process, and is no default of anything"
-    )]
     pub fn new() -> Self {
         let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
         *asked += 1;

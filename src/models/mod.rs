@@ -27,7 +27,6 @@ use tch::Tensor;
 
 pub use adam::Adam;
 pub use build::{Builder, Role, Variable};
-pub use freed::KeepFreed;
 pub use inference::{InferenceModel, Precision};
 pub use input::{Preprocessing, stack};
 pub use model::Model;

@@ -312,7 +312,6 @@ impl<'a> Training<'a> {
         emit: &mut dyn FnMut(TrainEvent),
     ) -> Result<Fitted, TrainError> {
         let (plan, data) = (self.plan, self.data);
-        let _memory = models::KeepFreed::new();
         emit(TrainEvent::Started {
             plan: Box::new(plan.clone()),
             classes: data.classes.clone(),
