@@ -802,7 +802,7 @@ fn styles(local: &dyn LocalSource, images: usize) -> Vec<f32> {
 }
 
 /// A score fitted on all rows, with its calibration.
-pub(super) type Fit<S> = Option<(S, Calibration)>;
+type Fit<S> = Option<(S, Calibration)>;
 
 /// A score fitted on all rows, and the scores of the rows out of fold; neither where all are the same.
 pub(super) fn calibrated<S: Scorer>(

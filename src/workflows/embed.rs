@@ -110,7 +110,7 @@ impl Eyes {
     ) -> Result<(Unreadable, HashMap<ImageId, Digest>), WorkflowError> {
         let (embedder, framing) = (&mut self.embedder, self.framing);
         // Tiles are looked at once; frames are needed again.
-        let embedder_size = embedder.size();
+        let size = embedder.size();
         let keep_pixels = !matches!(framing, Framing::StripTile(_));
         let (content, mut failed) = contents(snapshot, images, context)?;
         let mut seen_as = HashMap::with_capacity(images.len());
@@ -130,8 +130,8 @@ impl Eyes {
             emit(known);
         }
         let open = || match keep_pixels {
-            true => PixelCache::open(&snapshot.cache(), embedder_size, framing),
-            false => PixelCache::passing(embedder_size, framing),
+            true => PixelCache::open(&snapshot.cache(), size, framing),
+            false => PixelCache::passing(size, framing),
         };
         let mut pixels = open();
         for chunk in todo.chunks(CHUNK) {

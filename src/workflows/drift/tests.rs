@@ -337,7 +337,7 @@ fn tiles_of_the_strip_are_one_more_score_where_every_die_is_known() {
     };
     let values = tile(&with).expect("scored");
     assert!(values.iter().any(|v| *v != values[0]), "{values:?}");
-    // It is remembered, and goes with spoiled images, which have no strip.
+    // The same again, and beside spoiled images, whose strip is not looked at.
     snapshot.choose(DriftChoice::SyntheticOutliers(true));
     let again = prepared(&snapshot).expect("a session");
     assert_eq!(tile(&again), Some(values));
