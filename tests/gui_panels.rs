@@ -488,6 +488,7 @@ fn cost(plan: &Plan, source: Source, free: u64) -> PlanCost {
     };
     let disk = Disk {
         free,
+        older: 0,
         pixels: 135_600_000,
         kept: &[],
     };

@@ -289,8 +289,17 @@ fn phase_line(part: &PhaseStart) -> String {
         .map(|bytes| bytes as f64 / 1e9);
         line += &if cache.used {
             format!(
-                "; frozen layers kept ({takes:.2} GB, {} of {} images computed in {:.0} s)",
-                cache.computed, cache.estimate.images, cache.seconds
+                "; frozen layers kept ({takes:.2} GB, {} of {} images computed in {:.0} s{})",
+                cache.computed,
+                cache.estimate.images,
+                cache.seconds,
+                match cache.removed {
+                    0 => String::new(),
+                    removed => format!(
+                        ", {:.2} GB of other trainings removed",
+                        removed as f64 / 1e9
+                    ),
+                }
             )
         } else {
             format!(

@@ -8,7 +8,7 @@ mod records;
 
 pub use atomic::{atomic_write, atomic_write_with, create_dir, remove_half_written};
 pub use lock::FolderLock;
-pub use records::RecordFile;
+pub use records::{IdleRecords, RecordFile};
 
 use std::path::{Path, PathBuf};
 

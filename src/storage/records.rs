@@ -6,9 +6,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use memmap2::Mmap;
@@ -89,6 +90,31 @@ impl RecordFile {
             Ok::<_, std::io::Error>(keys.min(data / record_len as u64))
         };
         count().map_or(0, |count| usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
+    /// The files in `folder` whose names begin with `prefix` and that no process writes, those that were opened for writing
+    /// longest ago first.
+    #[must_use]
+    pub fn idle(folder: &Path, prefix: &str) -> Vec<IdleRecords> {
+        let idle = |path: PathBuf| {
+            let name = path.file_name()?.to_str()?.strip_suffix(".keys")?;
+            let name = name.starts_with(prefix).then(|| name.to_owned())?;
+            let keys = File::open(&path).ok()?;
+            keys.try_lock().ok()?;
+            let opened = keys.metadata().ok()?.modified().ok()?;
+            let data = folder.join(format!("{name}.bin"));
+            let bytes = data.metadata().map_or(0, |data| data.len());
+            Some(IdleRecords {
+                name,
+                bytes,
+                opened,
+                files: [path, data],
+            })
+        };
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut found: Vec<_> = entries.filter_map(|entry| idle(entry.path())).collect();
+        found.sort_by(|a, b| (a.opened, &a.name).cmp(&(b.opened, &b.name)));
+        found
     }
 
     /// Number of records.
@@ -192,8 +218,8 @@ impl RecordFile {
         data_path: &Path,
         keys_path: &Path,
     ) -> Result<(), StorageError> {
-        let bytes = std::fs::read(keys_path)
-            .map_err(|source| StorageError::io("read", keys_path, source))?;
+        let bytes =
+            fs::read(keys_path).map_err(|source| StorageError::io("read", keys_path, source))?;
         let data_len = data
             .metadata()
             .map_err(|source| StorageError::io("read", data_path, source))?
@@ -243,6 +269,31 @@ impl RecordFile {
     }
 }
 
+/// Records that no process writes.
+#[derive(Debug)]
+pub struct IdleRecords {
+    /// Of the pair of files.
+    pub name: String,
+    /// Bytes of the records.
+    pub bytes: u64,
+    /// When they were last opened for writing.
+    opened: SystemTime,
+    files: [PathBuf; 2],
+}
+
+impl IdleRecords {
+    /// Removes them, the keys first: records without keys are nothing.
+    ///
+    /// # Errors
+    /// [`StorageError`] naming the file that stays.
+    pub fn remove(self) -> Result<(), StorageError> {
+        for path in &self.files {
+            fs::remove_file(path).map_err(|source| StorageError::io("remove", path, source))?;
+        }
+        Ok(())
+    }
+}
+
 fn header(record_len: usize) -> Vec<u8> {
     let mut header = MAGIC.to_vec();
     header.extend((record_len as u64).to_le_bytes());
@@ -263,6 +314,8 @@ impl Disk {
         };
         let keys = open(keys_path)?;
         keys.try_lock().ok()?;
+        // Tells later which files have not been of use for long; where it cannot be set, they seem older than they are.
+        drop(keys.set_modified(SystemTime::now()));
         let data = open(&data_path)?;
         Some(Self {
             data_path,
@@ -338,5 +391,29 @@ mod tests {
         drop((first, second));
         let third = RecordFile::open(folder.path(), "t", 3).expect("opened");
         assert!(third.is_durable() && third.contains(&a) && !third.contains(&b));
+    }
+
+    #[test]
+    fn files_that_nobody_writes_are_listed_by_their_last_use_and_can_be_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = |name| RecordFile::open(folder.path(), name, 3).expect("opened");
+        for name in ["kept-1", "kept-2", "kept-3", "other"] {
+            let mut file = open(name);
+            file.append([(digest(b"a"), &b"one"[..])])
+                .expect("appended");
+        }
+        // Used again, and in use.
+        drop(open("kept-1"));
+        let used = open("kept-3");
+        let idle = || RecordFile::idle(folder.path(), "kept-");
+        let names: Vec<(String, u64)> = idle().into_iter().map(|f| (f.name, f.bytes)).collect();
+        assert_eq!(names, [("kept-2".to_owned(), 3), ("kept-1".to_owned(), 3)]);
+        idle().remove(0).remove().expect("removed");
+        assert_eq!(idle().len(), 1);
+        assert!(!folder.path().join("kept-2.bin").exists());
+        drop(used);
+        assert_eq!(idle().len(), 2);
+        assert_eq!(open("kept-1").len(), 1);
+        assert!(RecordFile::idle(&folder.path().join("nowhere"), "").is_empty());
     }
 }

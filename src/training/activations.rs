@@ -15,7 +15,7 @@ use super::{Plan, ResolvedPhase, Workload};
 use crate::domain::ImageId;
 use crate::jobs::JobContext;
 use crate::models::{InferenceModel, Model, ModelError, TrainableSet, stack};
-use crate::storage::{Digest, RecordFile, StorageError, digest_parts, hex};
+use crate::storage::{Digest, IdleRecords, RecordFile, StorageError, digest_parts, hex};
 
 /// Images sent through the frozen layers together.
 const BATCH: usize = 16;
@@ -23,6 +23,8 @@ const BATCH: usize = 16;
 const LARGEST_HALF: f64 = 65_504.0;
 /// The part of the free disk that may be taken: a half.
 const SHARE_OF_FREE: u64 = 2;
+/// How the name of the files begins.
+const NAME: &str = "activations-";
 
 /// What keeping the activations of a phase takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +35,7 @@ pub struct CacheEstimate {
     pub bytes: u64,
     /// Bytes of that which are there already.
     pub kept: u64,
-    /// Bytes that are free there.
+    /// Bytes that are free there, or would be without what was kept for other trainings.
     pub free: u64,
 }
 
@@ -84,8 +86,40 @@ impl Activations {
             images,
             bytes: images as u64 * numbers as u64 * 2,
             kept: 0,
-            free: free_space(folder),
+            free: free_space(folder) + older_bytes(&others(folder, &file_name(model, set))),
         }
+    }
+
+    /// Removes what was kept for other trainings, least recently used first, until what is missing of `estimate`
+    /// takes at most half of what is free, and all that is kept at most half of what would be free without it.
+    /// Returns the bytes that went.
+    ///
+    /// # Errors
+    /// [`StorageError`] naming the file that cannot be removed.
+    pub fn make_room(
+        model: &Model,
+        set: &TrainableSet,
+        folder: &Path,
+        estimate: &CacheEstimate,
+    ) -> Result<u64, StorageError> {
+        let others = others(folder, &file_name(model, set));
+        let mut older = older_bytes(&others);
+        let mut gone = 0;
+        for other in others {
+            let free = free_space(folder);
+            let without = free + older + estimate.kept;
+            let all = older + estimate.bytes.max(estimate.kept);
+            if estimate.missing() <= CacheEstimate::budget(free)
+                && all <= CacheEstimate::budget(without)
+            {
+                break;
+            }
+            let bytes = other.bytes;
+            other.remove()?;
+            older -= bytes;
+            gone += bytes;
+        }
+        Ok(gone)
     }
 
     /// Opens the cache for the boundary of `set` in `folder`; what was computed before is found again.
@@ -243,9 +277,6 @@ fn shape(model: &Model, stage: usize) -> Vec<i64> {
     })
 }
 
-/// How the name of the files begins.
-const NAME: &str = "activations-";
-
 /// The name of the cache for the boundary of `set`.
 fn file_name(model: &Model, set: &TrainableSet) -> String {
     format!("{NAME}{}", &hex(&frozen_digest(model, set))[..16])
@@ -362,6 +393,23 @@ fn half_bytes(tensor: &Tensor) -> Vec<u8> {
     bytes
 }
 
+/// What is kept in `folder` under another name than `own` and that no training uses, least recently used first.
+fn others(folder: &Path, own: &str) -> Vec<IdleRecords> {
+    let mut files = RecordFile::idle(folder, NAME);
+    files.retain(|file| file.name != own);
+    files
+}
+
+fn older_bytes(files: &[IdleRecords]) -> u64 {
+    files.iter().map(|file| file.bytes).sum()
+}
+
+/// Bytes that go from `folder` when a training needs the room: kept activations that no training uses.
+#[must_use]
+pub fn kept_bytes(folder: &Path) -> u64 {
+    older_bytes(&RecordFile::idle(folder, NAME))
+}
+
 /// Bytes free where `folder` is, or will be; 0 where the system does not say.
 #[must_use]
 pub fn free_space(folder: &Path) -> u64 {
@@ -445,6 +493,46 @@ mod tests {
                 .expect("filled"),
             1
         );
+    }
+
+    #[test]
+    fn what_was_kept_for_other_trainings_goes_when_room_is_needed_the_oldest_first() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let model = Model::new("inception_v3", SIZE, 3, 1, Device::Cpu).expect("built");
+        let set = model.spec.trainable_set("last_30").expect("a part");
+        let own = file_name(&model, set);
+        let write = |name: &str| {
+            let mut file = RecordFile::open(folder.path(), name, 1000).expect("opened");
+            let record = [0; 1000];
+            file.append([(digest_parts([name.as_bytes()]), &record[..])])
+                .expect("appended");
+            file
+        };
+        for name in ["activations-old", "activations-new", &own, "embeddings"] {
+            drop(write(name));
+        }
+        let used = write("activations-used");
+        assert_eq!(kept_bytes(folder.path()), 3000);
+        let free = free_space(folder.path());
+        let estimate = Activations::estimate(&model, set, folder.path(), 1);
+        // Within what else may have been written meanwhile.
+        let older = estimate.free.abs_diff(free + 2000);
+        assert!(older < 1 << 30, "{older}");
+        let make = |bytes| {
+            let needed = CacheEstimate { bytes, ..estimate };
+            Activations::make_room(&model, set, folder.path(), &needed).expect("made")
+        };
+        assert_eq!(make(1), 0);
+        // More than any disk has room for takes all that may go, and nothing else.
+        let left = |names: &[&str]| {
+            let there = |name: &&str| folder.path().join(format!("{name}.bin")).exists();
+            assert!(names.iter().all(there), "{names:?}");
+        };
+        left(&["activations-old", "activations-new"]);
+        assert_eq!(make(free * 4), 2000);
+        assert_eq!(kept_bytes(folder.path()), 1000);
+        left(&[&own, "activations-used", "embeddings"]);
+        drop(used);
     }
 
     #[test]

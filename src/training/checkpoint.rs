@@ -288,6 +288,20 @@ impl Keeper {
         Ok(bytes.map(|bytes| (bytes, self.took.as_secs_f64())))
     }
 
+    /// Writes the best weights alone, where those on disk are older: when the loss is no number any more there is no
+    /// sound state to write. What the state on disk speaks of stays beside it.
+    pub fn write_best(
+        &mut self,
+        best: &Best,
+        preprocessing: Preprocessing,
+    ) -> Result<(), CheckpointError> {
+        let path = best_path(&self.checkpoints.folder, best.epoch);
+        if !path.is_file() {
+            weights::save(&path, &best.weights, preprocessing)?;
+        }
+        Ok(())
+    }
+
     fn write_files(&mut self, now: &Moment<'_>) -> Result<Option<u64>, CheckpointError> {
         if !now.is_sound() {
             return Ok(None);

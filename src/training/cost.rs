@@ -25,6 +25,8 @@ pub struct SplitCounts {
 pub struct Disk<'a> {
     /// Bytes that are free where the caches lie.
     pub free: u64,
+    /// Bytes kept there for other trainings, which go when room is needed ([`kept_bytes`](super::kept_bytes)).
+    pub older: u64,
     /// Bytes of pixels that are still to be decoded and kept.
     pub pixels: u64,
     /// Of how many images it is kept what the frozen layers say, phase by phase
@@ -43,7 +45,8 @@ pub struct DiskCost {
     pub model: u64,
     /// Free now.
     pub free: u64,
-    /// The most that is kept of the frozen layers: half of what is free.
+    /// The most that is kept of the frozen layers: half of what is free, or would be without what was kept for other
+    /// trainings.
     pub budget: u64,
 }
 
@@ -116,19 +119,16 @@ pub fn estimate(
     threads: usize,
     book: &PaceBook,
 ) -> Result<TrainingCost, ModelError> {
-    let mut free = disk.free.saturating_sub(disk.pixels);
+    let room = (disk.free + disk.older).saturating_sub(disk.pixels);
     let mut source = Source::Run;
     let mut phases = Vec::new();
     for (at, phase) in plan.resolved_phases().iter().enumerate() {
         let found = Found {
-            free,
+            room,
             kept: disk.kept.get(at).copied().unwrap_or(0),
         };
         let (cost, caching) = phase_cost(plan, phase, classes, images, found, threads, book)?;
         source = source.max(cost.source).max(caching);
-        if let Some(cache) = cost.cache.filter(|_| cost.kept) {
-            free = free.saturating_sub(cache.missing());
-        }
         phases.push(cost);
     }
     let sum = |seconds: fn(&PhaseCost) -> f64| phases.iter().map(seconds).sum::<f64>();
@@ -146,7 +146,8 @@ pub fn estimate(
         answers_s = answers(Task::Answer, images.test) + answers(learned, images.train);
     }
     let kept = phases.iter().filter(|p| p.kept).filter_map(|p| p.cache);
-    let activations = kept.map(|cache| cache.missing()).sum();
+    let activations: u64 = kept.map(|cache| cache.missing()).sum();
+    let budget = CacheEstimate::budget(room);
     let model = ModelSpec::find(&plan.model)?.parameters(plan.size, classes)? * 4;
     Ok(TrainingCost {
         images,
@@ -155,11 +156,12 @@ pub fn estimate(
         answers_s,
         at_most_s: cache_s + epochs_s + answers_s,
         disk: DiskCost {
-            activations,
+            // What an earlier phase kept goes where a later one needs the room.
+            activations: activations.min(budget),
             pixels: disk.pixels,
             model,
             free: disk.free,
-            budget: CacheEstimate::budget(disk.free),
+            budget,
         },
         source,
     })
@@ -168,8 +170,8 @@ pub fn estimate(
 /// The disk as a phase finds it.
 #[derive(Clone, Copy)]
 struct Found {
-    /// Bytes that are free.
-    free: u64,
+    /// Bytes that are free or taken by what is kept already, for this phase or others.
+    room: u64,
     /// Of how many images it is kept already what the frozen layers say.
     kept: usize,
 }
@@ -198,7 +200,7 @@ fn phase_cost(
         images: rows,
         bytes: bytes(rows),
         kept: bytes(there),
-        free: found.free,
+        free: found.room.saturating_sub(bytes(there)),
     });
     let kept = cache.is_some_and(|cache| cache.fits());
     let setting = Setting::of(plan, phase, kept, threads)?;
@@ -327,6 +329,7 @@ mod tests {
     };
     const ROOM: Disk<'static> = Disk {
         free: 100_000_000_000,
+        older: 0,
         pixels: 700_000_000,
         kept: &[],
     };
@@ -448,6 +451,7 @@ mod tests {
             used: true,
             computed: 6622,
             seconds: 331.1,
+            removed: 0,
         };
         let mut book = PaceBook::default();
         book.add(Source::Run, watched(&plan, &[(0.5, 0.75)], Some(used)));
@@ -464,6 +468,7 @@ mod tests {
         assert_eq!((nothing.at_most_s, nothing.disk.activations), (0.0, 0));
         let full = Disk {
             free: 0,
+            older: 0,
             pixels: 1,
             kept: &[],
         };
@@ -483,21 +488,34 @@ mod tests {
     }
 
     #[test]
-    fn each_phase_finds_what_the_one_before_has_left_of_the_disk() {
+    fn each_phase_may_take_half_of_the_disk_whatever_was_kept_before_it() {
         let plan = preset("inception_three_phase").expect("a preset");
-        // Room for twice what the second phase keeps, but not for the third after it.
-        let rows = (IMAGES.train + IMAGES.validation) as u64;
-        let tight = Disk {
-            free: rows * 2 * (2 * 131_072 + 2048) + 1000,
-            pixels: 1000,
-            kept: &[],
-        };
-        let cost = cost(&plan, IMAGES, tight, &PaceBook::default());
-        let kept: Vec<bool> = cost.phases.iter().map(|p| p.kept).collect();
-        assert_eq!(kept, [true, true, false]);
-        assert_eq!(cost.disk.activations, rows * 2 * (131_072 + 2048));
         let roomy = self::cost(&plan, IMAGES, ROOM, &PaceBook::default());
-        assert!(cost.phases[2].epoch_s > roomy.phases[2].epoch_s);
+        let rows = (IMAGES.train + IMAGES.validation) as u64;
+        let with = |free, older| {
+            let tight = Disk {
+                free: free + 1000,
+                older,
+                pixels: 1000,
+                kept: &[],
+            };
+            cost(&plan, IMAGES, tight, &PaceBook::default())
+        };
+        let kept = |cost: &TrainingCost| cost.phases.iter().map(|p| p.kept).collect::<Vec<_>>();
+        // Room for twice what the second phase keeps, which is less than the third needs.
+        let second = 2 * rows * 2 * 131_072;
+        let tight = with(second, 0);
+        assert_eq!(kept(&tight), [true, true, false]);
+        // Either way: free, or freed by what was kept for other trainings.
+        assert_eq!(kept(&with(0, second)), [true, true, false]);
+        assert_eq!(kept(&with(0, second - 2)), [true, false, false]);
+        assert!(tight.phases[2].epoch_s > roomy.phases[2].epoch_s);
+        // What the second kept goes when the third needs the room.
+        let third = roomy.phases[2].cache.expect("an estimate").bytes;
+        let both = with(2 * third, 0);
+        assert_eq!(kept(&both), [true, true, true]);
+        assert_eq!(both.disk.activations, third);
+        assert!(roomy.disk.activations > third);
     }
 
     #[test]
@@ -507,6 +525,7 @@ mod tests {
         let on_full = |kept: &[usize]| {
             let full = Disk {
                 free: 1000,
+                older: 0,
                 pixels: 0,
                 kept,
             };

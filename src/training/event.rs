@@ -103,6 +103,8 @@ pub struct CacheUse {
     pub computed: usize,
     /// Wall-clock seconds that took.
     pub seconds: f64,
+    /// Bytes kept for other trainings that were removed to make room.
+    pub removed: u64,
 }
 
 /// The figures of one epoch. One line of `metrics.jsonl`.

@@ -224,8 +224,10 @@ impl<'a> Feed<'a> {
             used: as_before.unwrap_or_else(|| estimate.fits()),
             computed: 0,
             seconds: 0.0,
+            removed: 0,
         };
         if used.used {
+            used.removed = Activations::make_room(model, set, folder, &estimate)?;
             let mut kept = match found {
                 Some(kept) => kept,
                 None => Activations::open(model, set, folder)?,
@@ -479,6 +481,70 @@ mod tests {
             self.read.fetch_add(1, Ordering::Relaxed);
             &self.pictures[image.index()]
         }
+    }
+
+    #[test]
+    fn epochs_take_turns_with_the_kept_variants_and_what_is_measured_on_is_plain() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (pixels, examples) = Counted::new(5);
+        let model = Model::new("cnn03", 32, 2, 1, Device::Cpu).expect("built");
+        let set = model.spec.trainable_set("head").expect("a part");
+        let plan = Plan {
+            size: 32,
+            augmentation: Augmentation::study(),
+            cached_variants: 3,
+            ..Plan::default()
+        };
+        let (train, validation) = examples.split_at(3);
+        let data = TrainData {
+            pixels: &pixels,
+            classes: vec!["one".into(), "two".into()],
+            train: train.to_vec(),
+            validation: validation.to_vec(),
+            test: Vec::new(),
+            cache: Some(folder.path().to_owned()),
+            checkpoints: None,
+        };
+        let context = JobContext::detached();
+        let (feed, used) =
+            Feed::for_phase(&model, set, &plan, &data, None, &context).expect("a feed");
+        // Three variants of each image that is learned from, and each of the others as it is.
+        assert_eq!(used.map(|u| u.computed), Some(3 * 3 + 2));
+        assert!(feed.is_kept() && !feed.keeps(train) && feed.keeps(validation));
+        let body = model.optimize_for_inference(models::Precision::Full);
+        let through = |variants: &[Variant]| {
+            let bytes = feed.pictures.pixels(variants);
+            let images = stack(bytes.chunks_exact(32 * 32), 32, Device::Cpu);
+            to_half(&tch::no_grad(|| body.run(&images, 0..feed.stage()))).to_kind(Kind::Float)
+        };
+        let farthest = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
+        // libtorch rounds by the size of a batch.
+        let same = |a: &Tensor, b: &Tensor| farthest(a, b) < 1e-3;
+        let learned = |epoch| feed.input(&feed.pictures.learned_from(&train[..1], epoch));
+        for epoch in 1..=6 {
+            let now = learned(epoch);
+            assert!(same(&now, &learned(epoch + 3)), "{epoch}");
+            for other in [epoch + 1, epoch + 2] {
+                assert!(!same(&now, &learned(other)), "{epoch} {other}");
+            }
+        }
+        let mut shown: Vec<u32> = (1..=3)
+            .map(|epoch| feed.pictures.learned(train[0].image, epoch).1)
+            .collect();
+        shown.sort_unstable();
+        assert_eq!(shown, [1, 2, 3]);
+        for number in shown {
+            let epoch = (1..=3).find(|e| feed.pictures.learned(train[0].image, *e).1 == number);
+            let now = learned(epoch.expect("each once"));
+            assert!(same(&now, &through(&[(train[0].image, number)])));
+            assert!(!same(&now, &through(&[(train[0].image, PLAIN)])));
+        }
+        // Validation comes from what is kept, unchanged.
+        pixels.read.store(0, Ordering::Relaxed);
+        let measured = feed.plain(validation);
+        assert_eq!(pixels.read.load(Ordering::Relaxed), 0);
+        let plain: Vec<Variant> = validation.iter().map(|e| (e.image, PLAIN)).collect();
+        assert!(same(&measured, &through(&plain)));
     }
 
     fn changing_feed(source: &Counted) -> Feed<'_> {

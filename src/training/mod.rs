@@ -17,7 +17,7 @@ mod plan;
 mod schedule;
 mod trainer;
 
-pub use activations::{Activations, CacheEstimate, Variant, free_space, kept_images};
+pub use activations::{Activations, CacheEstimate, Variant, free_space, kept_bytes, kept_images};
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints, Progress};
 pub use cost::{Disk, DiskCost, PhaseCost, SplitCounts, TrainingCost, estimate, other_choices};
 pub use event::{CacheUse, EpochMetrics, PhaseStart, TrainEvent, ValidationPrediction};

@@ -559,6 +559,10 @@ impl<'a> Training<'a> {
         let loss = self.objective.loss(&logits, &targets);
         let value = loss.double_value(&[]);
         if !value.is_finite() {
+            if let (Some(keeper), Some(best)) = (&mut self.keeper, &self.best) {
+                // Without them the error is the same, and what is on disk is of an earlier epoch.
+                drop(keeper.write_best(best, self.model.preprocessing));
+            }
             return Err(TrainError::NotFinite {
                 epoch,
                 step: step + 1,
@@ -981,6 +985,52 @@ mod tests {
             error.to_string().contains("learning rate") && epochs == 0,
             "{error}"
         );
+    }
+
+    #[test]
+    fn the_best_epoch_is_kept_when_the_loss_is_lost_though_the_state_on_disk_is_older() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (pixels, examples) = stripes(64);
+        let data = TrainData {
+            // Hardly ever: after the first epoch no more.
+            checkpoints: Some(Checkpoints {
+                folder: folder.path().to_owned(),
+                share: 1e-9,
+            }),
+            ..data(&pixels, &examples)
+        };
+        let (plan, context) = (plan(), JobContext::detached());
+        let (model, _) = start(&plan, 2).expect("built");
+        let mut training = Training::new(&plan, &data, &context, model, None);
+        let phase = training.phases[0].clone();
+        let set = training.model.spec.trainable_set("all").expect("a part");
+        training.model.set_trainable(set);
+        let feed = Feed::of_pixels(&pixels, &training.model);
+        let mut course = training.course(0, &phase, feed);
+        let best = |training: &Training<'_>| training.best.as_ref().expect("one").epoch;
+        let mut epoch =
+            |training: &mut Training<'_>| training.epoch(&mut course, &phase, &mut |_| {});
+        epoch(&mut training).expect("an epoch");
+        while best(&training) == 1 {
+            epoch(&mut training).expect("an epoch");
+        }
+        tch::no_grad(|| {
+            for mut weight in training.model.variables.trainable_variables() {
+                drop(weight.fill_(f64::NAN));
+            }
+        });
+        let lost = epoch(&mut training);
+        assert!(matches!(lost, Err(TrainError::NotFinite { step: 1, .. })));
+        let state = Checkpoint::read(folder.path()).expect("sound");
+        assert_eq!(state.expect("written").history().len(), 1);
+        let kept = Checkpoint::best_weights(folder.path()).expect("kept");
+        let name = kept
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        assert_eq!(name, format!("best-{}.safetensors", best(&training)));
+        Model::load("cnn03", SIZE, 2, &kept, Device::Cpu).expect("sound weights");
     }
 
     #[test]

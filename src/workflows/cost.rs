@@ -9,7 +9,7 @@ use crate::models;
 use crate::project::Snapshot;
 use crate::training::{
     Disk, PaceBook, Plan, Source, SplitCounts, TrainError, TrainingCost, estimate, free_space,
-    kept_images, other_choices,
+    kept_bytes, kept_images, other_choices,
 };
 
 use super::{
@@ -89,10 +89,11 @@ pub fn training_cost(
         book.add(Source::Trial, trials(file, &machine));
     }
     let classes = snapshot.manifest.classes.regular_len();
-    let free = free_space(&snapshot.cache());
+    let (free, older) = (free_space(&snapshot.cache()), kept_bytes(&snapshot.cache()));
     let cost = |plan: &Plan, images: SplitCounts| {
         let disk = Disk {
             free,
+            older,
             pixels: missing_pixels(snapshot, plan, images),
             kept: &kept_images(plan, classes, &snapshot.cache())?,
         };

@@ -28,7 +28,7 @@ use crate::project::Snapshot;
 use crate::storage::{StorageError, atomic_write, hex, remove_half_written};
 use crate::training::{
     self, Checkpoints, Disk, EpochMetrics, Monitor, PaceBook, Phase, Plan, Sampler, Source,
-    SplitCounts, TrainData, TrainEvent, estimate, free_space, kept_images,
+    SplitCounts, TrainData, TrainEvent, estimate, free_space, kept_bytes, kept_images,
 };
 
 use super::{
@@ -283,6 +283,7 @@ pub fn fine_tune_cost(
     };
     let disk = Disk {
         free: free_space(&snapshot.cache()),
+        older: kept_bytes(&snapshot.cache()),
         pixels: missing_pixels(snapshot, &plan, images),
         kept: &kept_images(&plan, 2, &snapshot.cache())?,
     };

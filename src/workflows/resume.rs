@@ -317,15 +317,17 @@ fn tidy(dir: &Path) {
 /// What becomes of a run's folder whose training ended without a model, and how the user is told: what was written
 /// down of the training stays, a folder without anything goes.
 pub(super) fn given_up(dir: &Path, error: WorkflowError) -> WorkflowError {
-    if !Checkpoint::is_in(dir) {
+    let best = Checkpoint::best_weights(dir);
+    let exploded = matches!(error, WorkflowError::Train(TrainError::NotFinite { .. }));
+    let of_use = Checkpoint::is_in(dir) || exploded && best.is_some();
+    if !of_use {
         // A leftover would only look like a run.
         drop(fs::remove_dir_all(dir));
         return error;
     }
     let kept = match &error {
         WorkflowError::Train(TrainError::Cancelled) | WorkflowError::Cancelled => return error,
-        WorkflowError::Train(TrainError::NotFinite { .. }) => Checkpoint::best_weights(dir)
-            .map_or_else(
+        _ if exploded => best.map_or_else(
                 || {
                     let dir = dir.display();
                     format!("the last state before that is kept in {dir}")
@@ -516,8 +518,14 @@ mod tests {
             "{said}"
         );
         assert!(state.is_file() && older.is_file() && best.is_file());
-        // Nothing was written down yet: the folder would only look like a run.
+        // The state could not be written down, the best weights could.
         fs::remove_file(&state).expect("removed");
+        let said = given_up(folder.path(), ruined()).to_string();
+        assert!(said.contains(&way) && best.is_file(), "{said}");
+        // Nothing was written down yet: the folder would only look like a run.
+        for path in [older, best] {
+            fs::remove_file(path).expect("removed");
+        }
         let said = given_up(folder.path(), ruined()).to_string();
         assert!(
             said.contains("start again") && !said.contains("kept"),

@@ -106,8 +106,8 @@ def answers(model, head, size):
 def main():
     cases = []
     for name, body, head, sizes in (
-        ("inception_v3", inception_body, "fc", (75, 96)),
-        ("efficientnet_v2_s", efficientnet_body, "classifier", (64, 75)),
+        ("inception_v3", inception_body, "fc", (75, 96, 299)),
+        ("efficientnet_v2_s", efficientnet_body, "classifier", (64, 75, 299)),
     ):
         model = body(value)
         cases += [{"model": name, **answers(model, head, size)} for size in sizes]

@@ -124,6 +124,7 @@ mod tests {
         };
         let disk = Disk {
             free: 1_000_000_000,
+            older: 0,
             pixels: 0,
             kept: &[],
         };

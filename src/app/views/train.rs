@@ -902,8 +902,12 @@ fn kept(part: &PhaseStart) -> Option<String> {
     } else {
         let images = count(cache.computed as u64, "image");
         format!(
-            "Frozen layers ran once: {images} in {:.0} s, {size} kept.",
-            cache.seconds
+            "Frozen layers ran once: {images} in {:.0} s, {size} kept{}.",
+            cache.seconds,
+            match cache.removed {
+                0 => String::new(),
+                removed => format!("; {} of other trainings went for it", bytes(removed)),
+            }
         )
     })
 }
