@@ -27,6 +27,7 @@ use driftscope::evaluation::{
     Aim, ConfusionMatrix, CvPlan, GateCosts, Gated, PairedReport, Report, cross_validate,
     operating_point,
 };
+use driftscope::labels::Repeats;
 use driftscope::project::{DriftChoice, DriftNetwork};
 use driftscope::training::{
     Balance, Disk, EpochMetrics, Pace, PaceBook, PhaseStart, Plan, Progress, Setting, Source,
@@ -81,6 +82,7 @@ struct World {
     network: Option<DriftNetwork>,
     precision: Precision,
     inspected: Option<ImageId>,
+    repeats: Repeats,
     labelled: Vec<usize>,
     train_view: TrainView,
     review_view: ReviewView,
@@ -120,6 +122,7 @@ impl World {
             network: None,
             precision: Precision::Auto,
             inspected: None,
+            repeats: Repeats::default(),
             labelled: vec![1235, 71, 270, 104, 6472, 126],
             classes,
             cost,
@@ -180,6 +183,7 @@ impl World {
                     precision: self.precision,
                     synthetic_outliers: false,
                     strip_tiles: false,
+                    repeats: &self.repeats,
                 };
                 self.drift_view.ui(ui, &cx, &data);
             }
@@ -1492,6 +1496,45 @@ fn the_precision_is_chosen_beside_the_network_and_explained() {
         ),
         "{asked:?}"
     );
+}
+
+#[test]
+fn blind_repeats_are_told_with_their_interval_once_there_are_some() {
+    let mut world = World::new();
+    runs(&mut world);
+    teach(&mut world, &[60]);
+    let mut harness = harness(world, Which::Drift);
+    harness.run();
+    assert!(harness.query_by_label_contains("shown again").is_none());
+    harness.state_mut().repeats = Repeats {
+        answers: 13,
+        same: 12,
+        images: Vec::new(),
+    };
+    harness.run();
+    harness.get_by_label_contains("12 of 13 images that were shown again");
+    // Wilson's interval.
+    harness.get_by_label_contains("0.67–0.99");
+}
+
+#[test]
+fn what_the_last_labels_changed_can_be_looked_at() {
+    let mut world = World::new();
+    runs(&mut world);
+    teach(&mut world, &[223, 243]);
+    let change = world.drift.change().expect("two fits");
+    let mut harness = harness(world, Which::Drift);
+    harness.run();
+    sent(&harness);
+    assert!(!change.now_above.is_empty());
+    harness.get_by_label("Show those now drift").click();
+    harness.run();
+    let asked = sent(&harness);
+    let [Command::ShowImages { title, images }] = asked.as_slice() else {
+        panic!("{asked:?}");
+    };
+    assert!(title.contains("now drift since your last"), "{title}");
+    assert_eq!(*images, change.now_above);
 }
 
 #[test]

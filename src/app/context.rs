@@ -8,7 +8,7 @@ use super::session::Session;
 use super::textures::Textures;
 use super::theme::Palette;
 use crate::domain::ImageId;
-use crate::workflows::ImageGroups;
+use crate::workflows::{ImageGroups, ImageScore};
 
 /// Everything a view may look at. A view changes nothing but its own state; what is to be done, it
 /// sends as a [`Command`](super::command::Command).
@@ -32,6 +32,8 @@ pub struct ViewContext<'a> {
     pub inspected: Option<ImageId>,
     /// The images most like it with their distance, the nearest first; none without a drift model.
     pub neighbours: &'a [(ImageId, f32)],
+    /// What each score of drift says of it; none without a drift model.
+    pub scores: &'a [ImageScore],
     /// Near-duplicates; none without a drift model.
     pub groups: &'a ImageGroups,
     /// What one key can do for them.

@@ -6,13 +6,16 @@ use super::command::Command;
 use super::context::ViewContext;
 use super::theme;
 use super::widgets::tile::{TileLook, tile};
-use super::widgets::{badge, number, section, value_row};
+use super::widgets::{badge, number, section, value_row, value_row_wide};
 use crate::domain::{ClassId, ImageId, Label};
-use crate::drift::Decision;
+use crate::drift::{Decision, score_meaning};
 use crate::labels::{Event, Kind, Source};
+use crate::workflows::ImageScore;
 
 /// Neighbours shown.
 const NEIGHBOURS: usize = 8;
+/// Scores shown before one asks for more.
+const SCORES: usize = 4;
 
 /// Paints the panel's content.
 pub fn ui(ui: &mut Ui, cx: &ViewContext<'_>) {
@@ -30,6 +33,9 @@ pub fn ui(ui: &mut Ui, cx: &ViewContext<'_>) {
             suggestion(ui, cx, image);
         }
         about(ui, cx, image);
+        if cx.suggestion {
+            drift_scores(ui, cx);
+        }
         let alike: Vec<ImageId> = cx.groups.others(image).collect();
         pictures(ui, cx, "Near-duplicates", &alike);
         let near = cx.neighbours.iter().map(|(other, _)| *other);
@@ -210,6 +216,40 @@ fn about(ui: &mut Ui, cx: &ViewContext<'_>, image: ImageId) {
         value_row(ui, p, "anomaly", percent);
     }
     ui.spacing_mut().item_spacing.y = 6.0;
+    ui.add_space(12.0);
+}
+
+/// By which scores the image lies furthest out.
+fn drift_scores(ui: &mut Ui, cx: &ViewContext<'_>) {
+    if cx.scores.is_empty() {
+        return;
+    }
+    let p = cx.palette;
+    let mut scores = cx.scores.to_vec();
+    scores.sort_by(|a, b| b.place.total_cmp(&a.place));
+    section(ui, p, "Furthest out by");
+    ui.add_space(2.0);
+    let rows = |ui: &mut Ui, scores: &[ImageScore]| {
+        ui.spacing_mut().item_spacing.y = 2.0;
+        for score in scores {
+            let value = format!("{:.1} percentile", 100.0 * score.place);
+            let meaning = score_meaning(score.name).unwrap_or(score.name);
+            value_row_wide(ui, p, score.name, value).on_hover_text(format!(
+                "{meaning}\n{:.1} % of the regular images score lower; {:+.1} robust standard deviations from the middle of them.",
+                100.0 * score.place,
+                score.value
+            ));
+        }
+    };
+    let (first, others) = scores.split_at(SCORES.min(scores.len()));
+    ui.scope(|ui| rows(ui, first));
+    if !others.is_empty() {
+        let text = format!("{} more", others.len());
+        let text = RichText::new(text).size(12.0).color(p.muted);
+        egui::CollapsingHeader::new(text)
+            .id_salt("more scores")
+            .show_unindented(ui, |ui| rows(ui, others));
+    }
     ui.add_space(12.0);
 }
 

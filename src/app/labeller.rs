@@ -11,7 +11,7 @@ use super::state::words::count;
 use crate::dataset::Manifest;
 use crate::domain::{ClassId, ImageId, Label};
 use crate::jobs::{Job, Outcome, Wake};
-use crate::labels::{Change, Current, Event, LabelError, Source, Undone};
+use crate::labels::{Change, Current, Event, LabelError, Repeats, Source, Undone};
 use crate::project::{DriftChoice, Project};
 use crate::workflows::{self, ExportFormat};
 
@@ -88,6 +88,8 @@ pub enum Answer {
         can_undo: bool,
         /// Whether something can be done again.
         can_redo: bool,
+        /// How often the same answer came to images shown again, where that has changed.
+        repeats: Option<Repeats>,
     },
     /// An order was not carried out and nothing changed; the sentence says why.
     Failed(String),
@@ -210,7 +212,10 @@ impl Desk {
                 self.project
                     .labels
                     .apply_many(&changes)
-                    .map(|()| self.done(Did::Labelled, &images))
+                    .map(|()| match source {
+                        Source::Repeat => self.done_again(Did::Labelled, &images),
+                        _ => self.done(Did::Labelled, &images),
+                    })
             }
             Order::Flag(image, flagged) => {
                 let key = &self.manifest.get(image).key;
@@ -297,7 +302,17 @@ impl Desk {
             .iter()
             .filter_map(|key| self.manifest.by_key(key))
             .collect();
-        self.done(Did::Reverted(images.clone()), &images)
+        self.done_again(Did::Reverted(images.clone()), &images)
+    }
+
+    /// As [`done`](Self::done), where an answer to an image shown again may have come or gone.
+    fn done_again(&self, did: Did, images: &[ImageId]) -> Answer {
+        let mut answer = self.done(did, images);
+        if let Answer::Done { repeats, .. } = &mut answer {
+            // The label is on disk; what cannot be counted now is counted when the project is opened.
+            *repeats = self.project.labels.repeats().ok();
+        }
+        answer
     }
 
     fn done(&self, did: Did, images: &[ImageId]) -> Answer {
@@ -315,6 +330,7 @@ impl Desk {
             saved: labels.saved(),
             can_undo: labels.can_undo(),
             can_redo: labels.can_redo(),
+            repeats: None,
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::domain::ImageId;
 use crate::evaluation::Aim;
 use crate::imaging::{Loader, ThumbnailStore};
 use crate::jobs::StopReason;
-use crate::labels::Current;
+use crate::labels::{Current, Repeats};
 use crate::project::{Project, Snapshot};
 use crate::workflows::{self, OpenRequest};
 
@@ -38,6 +38,7 @@ pub(super) struct Opened {
     snapshot: Snapshot,
     read_only: Option<String>,
     current: HashMap<ImageId, Current>,
+    repeats: Repeats,
     thumbnails: Arc<ThumbnailStore>,
 }
 
@@ -53,6 +54,8 @@ impl Opened {
                 Some((id, current.clone()))
             })
             .collect();
+        // A store that cannot be read tells so with the next label.
+        let repeats = project.labels.repeats().unwrap_or_default();
         let thumbnails = if read_only.is_some() {
             ThumbnailStore::without_file()
         } else {
@@ -63,6 +66,7 @@ impl Opened {
             snapshot,
             read_only,
             current,
+            repeats,
             thumbnails: Arc::new(thumbnails),
         }
     }
@@ -154,6 +158,7 @@ impl App {
         session.saved = labels.saved();
         session.can_undo = labels.can_undo();
         session.can_redo = labels.can_redo();
+        session.set_repeats(opened.repeats);
         let labeller = Labeller::spawn(opened.project, self.wake.clone()).map_err(no_thread)?;
         let tile = self.settings.tile;
         let mut w = Workspace::new(path.to_owned(), session, labeller, loader, textures, tile);
@@ -218,7 +223,11 @@ impl App {
                 saved,
                 can_undo,
                 can_redo,
+                repeats,
             } => {
+                if let Some(repeats) = repeats {
+                    w.session.set_repeats(repeats);
+                }
                 labels_changed = !changed.is_empty() && did != Did::Flagged;
                 let images: Vec<ImageId> = changed.iter().map(|(image, _)| *image).collect();
                 w.labels_changed(changed);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::dataset::{ImageEntry, Manifest, Severity};
 use crate::domain::{ClassSet, ImageId, Label, Split};
 use crate::imaging::Facts;
-use crate::labels::{Current, Event};
+use crate::labels::{Current, Event, Repeats};
 use crate::project::Snapshot;
 
 /// The open data set.
@@ -21,6 +21,10 @@ pub struct Session {
     pub can_undo: bool,
     /// Whether something can be done again.
     pub can_redo: bool,
+    /// How often the same answer came to images shown again.
+    pub repeats: Repeats,
+    /// The images that were shown again.
+    pub repeated: Vec<ImageId>,
     /// Changes with every label, flag and fact: what was derived from them is to be derived anew.
     pub generation: u64,
     current: HashMap<ImageId, Current>,
@@ -58,6 +62,8 @@ impl Session {
             saved: 0,
             can_undo: false,
             can_redo: false,
+            repeats: Repeats::default(),
+            repeated: Vec::new(),
             generation: 0,
             current,
             facts: vec![None; images],
@@ -201,6 +207,13 @@ impl Session {
             .as_ref()
             .filter(|(of, _)| *of == image)
             .map(|(_, events)| events.as_slice())
+    }
+
+    /// Takes in how often the same answer came to images shown again.
+    pub fn set_repeats(&mut self, repeats: Repeats) {
+        let keys = repeats.images.iter();
+        self.repeated = keys.filter_map(|key| self.manifest().by_key(key)).collect();
+        self.repeats = repeats;
     }
 
     /// Takes in the decisions about an image.

@@ -76,6 +76,10 @@ impl App {
             return;
         };
         let offer = w.offer(view);
+        let scores = match (w.inspected, &w.drift_session) {
+            (Some(image), Some(session)) => session.scores_of(image),
+            _ => Vec::new(),
+        };
         let cx = ViewContext {
             palette,
             commands: &self.commands,
@@ -86,6 +90,7 @@ impl App {
             textures: &w.textures,
             inspected: w.inspected,
             neighbours: &w.neighbours,
+            scores: &scores,
             groups: &w.groups,
             offer: offer.as_ref(),
             suggestion: settings.suggestion,

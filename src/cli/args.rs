@@ -477,7 +477,7 @@ pub struct RankArgs {
     /// The run whose embeddings are used [default: the newest of the project]
     #[arg(long, value_name = "RUN")]
     pub run: Option<PathBuf>,
-    /// Write filename,probability,anomaly,label here
+    /// Write filename,probability,anomaly,label here, and a column for each score
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Images to print

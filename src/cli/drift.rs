@@ -151,17 +151,18 @@ fn rank(args: &RankArgs, must_fit: bool, output: &Output) -> Result<()> {
     choose_network(&mut project, &args.network, output)?;
     let snapshot = project.snapshot();
     let run = workflows::find_run(&snapshot, args.run.as_deref())?;
-    let result = refit(&snapshot, &run.dir, output)?;
+    let session = prepare(&snapshot, &run.dir, output)?;
+    let result = session.refit(&workflows::drift_labels(&snapshot), CV_REPEATS);
     if must_fit && let Some(problem) = &result.head_problem {
         anyhow::bail!("{problem}");
     }
     say_quality(&result, output);
-    say_top(&snapshot, &result, args.top, output);
+    say_top(&snapshot, &session, &result, args.top, output);
     if let Some(out) = &args.out {
-        workflows::save_ranking(&snapshot, &result, out)?;
+        workflows::save_ranking(&snapshot, &session, &result, out)?;
         output.say(&format!("wrote the ranking to {}", out.display()));
     }
-    output.json(&result_json(&snapshot, &result, args.top))
+    output.json(&result_json(&snapshot, &session, &result, args.top))
 }
 
 /// The near-duplicates that the window labels with one key.
@@ -307,23 +308,44 @@ pub fn say_quality(result: &DriftResult, output: &Output) {
     }
 }
 
-fn say_top(snapshot: &Snapshot, result: &DriftResult, top: usize, output: &Output) {
-    output.say("probability  anomaly  label      file");
+fn say_top(
+    snapshot: &Snapshot,
+    session: &DriftSession,
+    result: &DriftResult,
+    top: usize,
+    output: &Output,
+) {
+    output.say("probability  anomaly  label      file                          furthest out by");
     for score in result.scores.iter().take(top) {
         let label = snapshot.hand[score.image.index()];
         output.say(&format!(
-            "{:>11}  {:>7.4}  {:9}  {}",
+            "{:>11}  {:>7.4}  {:9}  {:28}  {}",
             score
                 .probability
                 .map_or("-".to_owned(), |p| format!("{p:.4}")),
             score.anomaly,
             label.map_or("", |l| l.name(&snapshot.manifest.classes)),
-            snapshot.manifest.get(score.image).key
+            snapshot.manifest.get(score.image).key,
+            furthest(session, score.image)
         ));
     }
 }
 
-fn result_json(snapshot: &Snapshot, result: &DriftResult, top: usize) -> Value {
+/// The score by which an image lies furthest out, with the share of regular images that score lower.
+fn furthest(session: &DriftSession, image: ImageId) -> String {
+    let scores = session.scores_of(image).into_iter();
+    let furthest = scores.max_by(|a, b| a.place.total_cmp(&b.place));
+    furthest.map_or_else(String::new, |score| {
+        format!("{} {:.1} %", score.name, 100.0 * score.place)
+    })
+}
+
+fn result_json(
+    snapshot: &Snapshot,
+    session: &DriftSession,
+    result: &DriftResult,
+    top: usize,
+) -> Value {
     let interval = |i: &Interval| json!({"mean": i.mean, "lo": i.lo, "hi": i.hi});
     let quality = match &result.quality {
         Ok(q) => json!({
@@ -338,6 +360,7 @@ fn result_json(snapshot: &Snapshot, result: &DriftResult, top: usize) -> Value {
         json!({
             "filename": snapshot.manifest.get(score.image).key,
             "probability": score.probability, "anomaly": score.anomaly,
+            "scores": session.scores_of(score.image),
         })
     });
     json!({

@@ -29,6 +29,10 @@ const AGREEING: f64 = 0.005;
 /// one more, another size is the odder the more pictures have gone without.
 const SIZE_TO_COME: f64 = std::f64::consts::LN_2;
 
+/// How much odder than all regular pictures the picture to come is taken to be when gates are calibrated, for the same
+/// reason: regular pictures are mostly not saturated at all.
+const GATE_TO_COME: f64 = std::f64::consts::LN_2;
+
 /// Compares pictures with similar regular ones ([`PixelSpade`]), how they are framed and their size with those of
 /// regular ones ([`FramingMatch`], [`FrameSizes`]), and so their plain numbers: brightness, sharpness and what else
 /// the source measures.
@@ -42,6 +46,8 @@ pub(super) struct Appearance {
     scores: Vec<(&'static str, Calibration)>,
     /// One for each plain number; none for those that are the same for all regular pictures.
     numbers: Vec<Option<Calibration>>,
+    /// Of those plain numbers that are a score of their own.
+    gates: Vec<(&'static str, Calibration)>,
 }
 
 /// What [`Appearance`] found of the images of one set.
@@ -50,6 +56,8 @@ pub(super) struct Seen {
     pub scores: Vec<(&'static str, Vec<f64>)>,
     /// Row after row of [`Appearance::width`] features.
     pub features: Vec<f32>,
+    /// As `scores`, of the plain numbers that are scores by themselves: listed, and read by a head as features.
+    pub gates: Vec<(&'static str, Vec<f64>)>,
 }
 
 impl Seen {
@@ -84,6 +92,7 @@ impl Appearance {
             every,
             scores: Vec::new(),
             numbers: Vec::new(),
+            gates: Vec::new(),
         };
         let mut found = fitted.scores_of(pictures, images, Some)?;
         for (name, values) in &found {
@@ -102,10 +111,21 @@ impl Appearance {
             let values = rows.iter().map(|row| row[number]).collect();
             fitted.numbers.push(Calibration::unless_constant(values)?);
         }
+        let gates = gates(pictures, &rows);
+        for (name, values) in &gates {
+            let mut values = values.clone();
+            let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            values.push(highest + GATE_TO_COME);
+            let calibration = Calibration::unless_constant(values)?;
+            fitted
+                .gates
+                .extend(calibration.map(|calibration| (*name, calibration)));
+        }
         let features = fitted.features(&rows);
         let seen = Seen {
             scores: found,
             features,
+            gates,
         };
         Ok((fitted, seen))
     }
@@ -120,9 +140,11 @@ impl Appearance {
     ) -> Result<Seen, DriftError> {
         let mut scores = self.scores_of(pictures, images, own)?;
         scores.retain(|(name, _)| self.calibration(name).is_some());
+        let rows = numbers(pictures, images)?;
         Ok(Seen {
             scores,
-            features: self.features(&numbers(pictures, images)?),
+            features: self.features(&rows),
+            gates: gates(pictures, &rows),
         })
     }
 
@@ -134,6 +156,12 @@ impl Appearance {
     /// Scores of an image.
     pub fn score_count(&self) -> usize {
         self.scores.len()
+    }
+
+    /// Of a plain number that is a score by itself.
+    pub fn gate(&self, name: &str) -> Option<&Calibration> {
+        let found = self.gates.iter().find(|(known, _)| *known == name);
+        found.map(|(_, calibration)| calibration)
     }
 
     pub fn calibration(&self, name: &str) -> Option<&Calibration> {
@@ -214,6 +242,20 @@ fn if_enough<T>(fitted: Result<T, DriftError>) -> Result<Option<T>, DriftError> 
         Err(DriftError::NoEmbeddings | DriftError::NoSuchNeighbour { .. }) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The plain numbers that are scores by themselves, by name, one value for each image.
+fn gates(pictures: &dyn PictureSource, rows: &[Vec<f64>]) -> Vec<(&'static str, Vec<f64>)> {
+    let mut found: Vec<(&'static str, Vec<f64>)> = Vec::new();
+    for (at, row) in rows.iter().enumerate() {
+        for (number, (name, value)) in pictures.gates(row).into_iter().enumerate() {
+            if at == 0 {
+                found.push((name, Vec::with_capacity(rows.len())));
+            }
+            found[number].1.push(value);
+        }
+    }
+    found
 }
 
 fn numbers(pictures: &dyn PictureSource, images: usize) -> Result<Vec<Vec<f64>>, DriftError> {

@@ -71,6 +71,22 @@ impl LinearClassifier {
         })
     }
 
+    /// The classifier with the same probabilities whose logits have mean 0 for every embedding.
+    #[must_use]
+    pub fn centred(mut self) -> Self {
+        let n = self.classes() as f64;
+        for value in 0..self.dim {
+            let column = || (value..).step_by(self.dim).take(self.bias.len());
+            let mean = column().map(|at| self.weights[at]).sum::<f64>() / n;
+            for at in column() {
+                self.weights[at] -= mean;
+            }
+        }
+        let mean = self.bias.iter().sum::<f64>() / n;
+        self.bias.iter_mut().for_each(|bias| *bias -= mean);
+        self
+    }
+
     /// Values of an embedding.
     #[must_use]
     pub fn dim(&self) -> usize {
@@ -165,6 +181,18 @@ mod tests {
         assert_eq!(layer.logits(&[3.0, 4.0]), Ok(vec![11.5, 3.0]));
         assert!(layer.logits(&[1.0]).is_err());
         assert!(OnLogits::new(layer, MaxSoftmax::new(3).expect("classes")).is_err());
+    }
+
+    #[test]
+    fn centred_logits_have_mean_0_and_the_same_differences() {
+        let layer = LinearClassifier::new(&[1.0, 2.0, 0.0, 1.0, 5.0, 3.0], &[0.5, -1.0, 2.0], 2);
+        let layer = layer.expect("fits");
+        let row = [3.0, -4.0];
+        let plain = layer.logits(&row).expect("two values");
+        let centred = layer.centred().logits(&row).expect("two values");
+        assert!(centred.iter().sum::<f64>().abs() < 1e-12);
+        let by: Vec<f64> = plain.iter().zip(&centred).map(|(a, b)| a - b).collect();
+        assert!(by.iter().all(|d| (d - by[0]).abs() < 1e-12), "{by:?}");
     }
 
     #[test]

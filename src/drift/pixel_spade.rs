@@ -35,6 +35,12 @@ pub trait PictureSource: Sync {
     /// Plain numbers of it, such as its brightness: as many for each picture, in the same order.
     fn numbers(&self, row: usize) -> Vec<f64>;
 
+    /// Those of its `numbers` that give away a spoiled picture by themselves, by name, each turned so that higher is odder;
+    /// none where the numbers have no such meaning.
+    fn gates(&self, _numbers: &[f64]) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
+
     /// Width and height of what it was made of, in pixels; none where it was made of no file.
     fn size(&self, row: usize) -> Option<(u32, u32)>;
 }

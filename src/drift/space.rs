@@ -9,6 +9,7 @@ use super::{
     PatchCoreOptions, PictureSource, PoolDensity, Projection, RelativeMahalanobis, Scorer, Spade,
     SpadeScore,
     appearance::{self, Appearance, Seen},
+    listed::Listed,
 };
 use crate::domain::ClassId;
 
@@ -66,6 +67,8 @@ pub struct Images<'a> {
     pub pictures: Option<&'a dyn PictureSource>,
     /// An embedding of each tile of the strip of ribbons, where tiles are looked at.
     pub tiles: Option<&'a dyn LocalSource>,
+    /// The die that each shows, above 0; 0 where it is not known.
+    pub dies: Option<&'a [u32]>,
 }
 
 /// Incoming images that a space is fitted beside.
@@ -90,8 +93,8 @@ impl<'a> From<Images<'a>> for Pool<'a> {
 /// Scores are calibrated on regular images that their fit has not seen ([`Calibration`]). The principal
 /// components share one scale, that of regular images over all of them: a direction in which regular images
 /// hardly vary is mostly noise, and is not blown up. A score that is the same for all regular images says
-/// nothing and is left out. Density among the pool is relative to the incoming
-/// images, so a delivery that is judged later needs a pool of its own.
+/// nothing and is left out. Density among the pool is relative to the incoming images, so it is only listed: it
+/// helps to choose what to look at, and moves neither a ranking nor a probability (docs/decisions/0008).
 pub struct DriftSpace {
     projection: Projection,
     scale: f32,
@@ -105,6 +108,7 @@ pub struct DriftSpace {
     appearance: Option<Appearance>,
     contrast: Option<(LocalContrast, Calibration)>,
     tiles: Option<(OddestTile, Calibration)>,
+    listed: Listed,
 }
 
 /// The directions in which regular images vary, and the one scale of them all.
@@ -166,6 +170,8 @@ pub struct SpaceRows {
     pub features: Vec<f32>,
     /// The scores behind them, calibrated: robust standard deviations above the median regular image.
     pub scores: Vec<NamedScores>,
+    /// Scores that are listed and measured beside those, calibrated alike, which no head reads.
+    pub listed: Vec<NamedScores>,
 }
 
 impl SpaceRows {
@@ -195,7 +201,8 @@ impl SpaceRows {
     fn replace(&mut self, row: usize, other: &Self, from: usize) {
         let dim = self.features.len() / self.images;
         self.features[row * dim..][..dim].copy_from_slice(&other.features[from * dim..][..dim]);
-        for (scores, others) in self.scores.iter_mut().zip(&other.scores) {
+        let all = self.scores.iter_mut().chain(&mut self.listed);
+        for (scores, others) in all.zip(other.scores.iter().chain(&other.listed)) {
             scores.values[row] = others.values[from];
             scores.places[row] = others.places[from];
         }
@@ -213,7 +220,7 @@ pub struct Fitted {
 }
 
 impl DriftSpace {
-    /// Name of the score that tells how new a crowd of images is, wherever it lies.
+    /// Name of the listed score that tells how new a crowd of images is, wherever it lies.
     pub const DENSITY: &'static str = "pool density";
 
     /// Fits on the regular images `train`, and on the incoming ones in `pool`, if there are any. The first
@@ -284,6 +291,13 @@ impl DriftSpace {
             keep(Self::DENSITY, new);
             density
         };
+        let dies = train
+            .dies
+            .map(|dies| &dies[..dies.len().min(classes.len())]);
+        let (listed, found) = Listed::fit(rows, classes, dies, &folds)?;
+        for (name, scores) in found {
+            keep(name, Some(scores));
+        }
         let spots = match train.local {
             Some(local) => match Spots::fit(local, rows.len()) {
                 Ok((spots, scores, descriptors)) => {
@@ -350,6 +364,7 @@ impl DriftSpace {
             appearance,
             contrast,
             tiles,
+            listed,
         };
         let parts = Parts {
             descriptors,
@@ -392,7 +407,6 @@ impl DriftSpace {
             MAHALANOBIS,
             RELATIVE,
             NEAREST,
-            Self::DENSITY,
             PATCHES,
             PLACES,
             PLACE,
@@ -447,6 +461,7 @@ impl DriftSpace {
             let found = density.map_or_else(|| fitted.score_all(rows), Ok)?;
             scores.push((Self::DENSITY, found));
         }
+        scores.extend(self.listed.score(rows, images.dies)?);
         let descriptors = match (&self.spots, local) {
             (Some(spots), Some(local)) => {
                 let (found, descriptors) = spots.reports(local, rows.len())?;
@@ -497,19 +512,22 @@ impl DriftSpace {
                 raw.push((appearance::SPOT_CONTRAST, beside));
             }
             raw.extend(found.scores);
+            raw.extend(found.gates);
             seen = Some(found.features);
         }
-        let scores: Vec<NamedScores> = raw
-            .into_iter()
-            .filter_map(|(name, values)| {
-                let calibration = self.calibration(name)?;
-                Some(NamedScores {
-                    name,
-                    places: values.iter().map(|s| calibration.quantile(*s)).collect(),
-                    values: values.iter().map(|s| calibration.robust_z(*s)).collect(),
-                })
-            })
-            .collect();
+        let mut scores = Vec::new();
+        let mut listed = Vec::new();
+        for (name, values) in raw {
+            let (part, calibration) = match self.calibration(name) {
+                Some(calibration) => (&mut scores, Some(calibration)),
+                None => (&mut listed, self.listed_calibration(name)),
+            };
+            part.extend(calibration.map(|calibration| NamedScores {
+                name,
+                places: values.iter().map(|s| calibration.quantile(*s)).collect(),
+                values: values.iter().map(|s| calibration.robust_z(*s)).collect(),
+            }));
+        }
         let wide = self.projection.components();
         let mut parts = Vec::new();
         if let (Some(spots), Some(rows)) = (&self.spots, &found.descriptors) {
@@ -539,9 +557,20 @@ impl DriftSpace {
             images: projected.len() / wide,
             features,
             scores,
+            listed,
         })
     }
 
+    /// Of a score that is listed only.
+    fn listed_calibration(&self, name: &str) -> Option<&Calibration> {
+        if name == Self::DENSITY {
+            return self.density.as_ref().map(|(_, c)| c);
+        }
+        let gate = || self.appearance.as_ref()?.gate(name);
+        self.listed.calibration(name).or_else(gate)
+    }
+
+    /// Of a score that a head reads.
     fn calibration(&self, name: &str) -> Option<&Calibration> {
         match name {
             MAHALANOBIS => self.mahalanobis.as_ref().map(|(_, c)| c),
@@ -551,7 +580,6 @@ impl DriftSpace {
             PLACES => self.places.as_ref().map(|places| &places.mean),
             PLACE => self.places.as_ref().map(|places| &places.spot),
             TILE => self.tiles.as_ref().map(|(_, c)| c),
-            Self::DENSITY => self.density.as_ref().map(|(_, c)| c),
             appearance::SPOT_CONTRAST => self.contrast.as_ref().map(|(_, c)| c),
             other => self.appearance.as_ref()?.calibration(other),
         }
@@ -802,7 +830,7 @@ fn styles(local: &dyn LocalSource, images: usize) -> Vec<f32> {
 }
 
 /// A score fitted on all rows, with its calibration.
-type Fit<S> = Option<(S, Calibration)>;
+pub(super) type Fit<S> = Option<(S, Calibration)>;
 
 /// A score fitted on all rows, and the scores of the rows out of fold; neither where all are the same.
 pub(super) fn calibrated<S: Scorer>(

@@ -72,6 +72,16 @@ impl Gates {
         let all = plain.into_iter().chain(shares).chain(percentiles);
         all.map(f64::ln_1p).collect()
     }
+
+    /// Of [`numbers`](Self::numbers), those that give away a spoiled picture by themselves, by name and turned so that
+    /// higher is odder.
+    ///
+    /// # Panics
+    /// For fewer numbers than those.
+    #[must_use]
+    pub fn by_name(numbers: &[f64]) -> [(&'static str, f64); 2] {
+        [("saturation", numbers[3]), ("blur", -numbers[2])]
+    }
 }
 
 /// The lowest value that `hundredths / 100` of the pixels do not exceed.

@@ -62,12 +62,14 @@ impl Counts {
 }
 
 /// How often the same answer came when an image was shown again, blind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Repeats {
     /// Answers to images shown again; those taken back do not count.
     pub answers: u64,
     /// Of these, how many said the same as before. *Regular* and any class but drift say the same.
     pub same: u64,
+    /// Keys of the images that they were given for, in order, each once.
+    pub images: Vec<String>,
 }
 
 /// What the store can say of an image to a file that also has an opinion.
@@ -288,9 +290,13 @@ impl Store {
             }
             _ => event.old == event.new,
         };
+        let mut images: Vec<String> = found.iter().map(|event| event.image.clone()).collect();
+        images.sort_unstable();
+        images.dedup();
         Ok(Repeats {
             answers: found.len() as u64,
             same: found.iter().filter(is_same).count() as u64,
+            images,
         })
     }
 

@@ -265,11 +265,10 @@ fn what_is_shown_again_tells_how_repeatable_labels_are() {
     say("c", Label::Regular, Source::Repeat);
     say("b", Label::Regular, Source::Repeat);
     let told = |store: &Store| {
-        (
-            store.repeats().unwrap().answers,
-            store.repeats().unwrap().same,
-        )
+        let repeats = store.repeats().unwrap();
+        (repeats.answers, repeats.same)
     };
+    assert_eq!(store.repeats().unwrap().images, ["a", "b", "c"]);
     assert_eq!(told(&store), (3, 2));
     // One that is taken back does not count.
     store

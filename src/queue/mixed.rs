@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::control::{control_order, due};
 
@@ -20,6 +20,8 @@ const SURE_SHARE: f64 = 2.2;
 /// A score of how far out each image lies.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outlying<'a> {
+    /// What it is called.
+    pub name: &'static str,
     /// On any scale; higher is further out. Images are ordered by it.
     pub values: &'a [f64],
     /// The share of regular images that lie less far out, in `[0, 1]`: what the user is told.
@@ -50,10 +52,12 @@ pub struct Known<'a> {
 }
 
 /// Why an image is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub enum Reason {
     /// It lies far from the regular images.
     Anomalous {
+        /// The score that says so.
+        score: &'static str,
         /// Share of regular images that lie less far out.
         place: f64,
     },
@@ -96,8 +100,11 @@ impl Reason {
     #[must_use]
     pub fn sentence(self) -> String {
         match self {
-            Self::Anomalous { place } => {
-                format!("further out than {:.1} % of the regular images", 100.0 * place)
+            Self::Anomalous { score, place } => {
+                format!(
+                    "{score}: further out than {:.1} % of the regular images",
+                    100.0 * place
+                )
             }
             Self::New => {
                 "among incoming images that differ from the training images, however regular they look"
@@ -390,6 +397,7 @@ impl Known<'_> {
                 let mut top = top(&|image| scores.values[image]);
                 top.retain(|image| scores.values[*image] > lowest);
                 with_reason(top, |image| Reason::Anomalous {
+                    score: scores.name,
                     place: scores.places[image],
                 })
             })
@@ -503,6 +511,7 @@ mod tests {
 
     fn outlying(places: &[f64]) -> Outlying<'_> {
         Outlying {
+            name: "a score",
             values: places,
             places,
         }
@@ -616,7 +625,13 @@ mod tests {
                 },
                 2,
             ),
-            (Reason::Anomalous { place: 0.0 }, 4),
+            (
+                Reason::Anomalous {
+                    score: "a score",
+                    place: 0.0,
+                },
+                4,
+            ),
             (Reason::New, 1),
             (Reason::Control, 11),
             (Reason::Repeat, 2),

@@ -23,6 +23,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::dataset::Manifest;
 use crate::domain::{ClassId, ImageId, Prediction, Split};
 use crate::drift::{
     Calibration, DriftError, DriftSpace, DuplicateGroups, EmbeddingView, Fitted, Images,
@@ -39,7 +40,7 @@ use crate::storage::Digest;
 use super::export::refuse_own_files;
 use super::{
     ImageGroups, Unreadable, WorkflowError,
-    embed::{Body, Eyes, embed, write_csv},
+    embed::{Body, Eyes, dies_of, embed, write_csv},
     pictures::{Pictures, Shown},
     run::{RunCalibration, load_run},
     train::Parts,
@@ -129,6 +130,17 @@ pub struct DriftScore {
     pub anomaly: f32,
 }
 
+/// What one score says of one candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ImageScore {
+    /// The score's name.
+    pub name: &'static str,
+    /// Robust standard deviations above the median regular image.
+    pub value: f64,
+    /// The share of regular images that score lower, in `(0, 1)`.
+    pub place: f64,
+}
+
 /// A ranking, and how good it is.
 #[derive(Clone, Debug)]
 pub struct DriftResult {
@@ -199,7 +211,8 @@ pub fn prepare_drift(
         memory.as_ref(),
         pictures.as_ref(),
     )
-    .with_tiles(tiles.as_ref(), &regular_ids);
+    .with_tiles(tiles.as_ref(), &regular_ids)
+    .with_dies(&snapshot.manifest, &regular_ids);
     let pool_part = Seen::new(
         &candidates,
         &found,
@@ -207,7 +220,8 @@ pub fn prepare_drift(
         memory.as_ref(),
         pictures.as_ref(),
     )
-    .with_tiles(tiles.as_ref(), &candidates);
+    .with_tiles(tiles.as_ref(), &candidates)
+    .with_dies(&snapshot.manifest, &candidates);
     let known: HashMap<ImageId, usize> = regular_ids
         .iter()
         .enumerate()
@@ -423,6 +437,7 @@ pub(super) struct Seen<'a> {
     local: Option<Remembered<'a>>,
     pictures: Option<Shown<'a>>,
     tiles: Option<TilesOf<'a>>,
+    dies: Option<Vec<u32>>,
 }
 
 /// Local features, read from the cache.
@@ -472,7 +487,14 @@ impl<'a> Seen<'a> {
                 seen_as: images.iter().map(|id| seen_as[id]).collect(),
             }),
             tiles: None,
+            dies: None,
         }
+    }
+
+    /// With the dies of `images`, the same, where `manifest` tells of them.
+    pub fn with_dies(mut self, manifest: &Manifest, images: &[ImageId]) -> Self {
+        self.dies = dies_of(manifest, images);
+        self
     }
 
     /// With the tiles of `images`, the same.
@@ -491,6 +513,7 @@ impl<'a> Seen<'a> {
             local: self.local(),
             pictures: self.pictures.as_ref().map(|p| p as &dyn PictureSource),
             tiles: self.tiles.as_ref().map(|t| t as &dyn LocalSource),
+            dies: self.dies.as_deref(),
         })
     }
 }
@@ -612,6 +635,22 @@ impl DriftSession {
             .into_iter()
             .map(|(row, reason)| (self.images[row], reason))
             .collect())
+    }
+
+    /// What each score says of `image`, in the order of all candidates' scores: those that a head reads, then those that
+    /// are only listed. Empty for an image that is no candidate.
+    #[must_use]
+    pub fn scores_of(&self, image: ImageId) -> Vec<ImageScore> {
+        let Some(row) = self.rows.get(&image) else {
+            return Vec::new();
+        };
+        let all = self.pool.scores.iter().chain(&self.pool.listed);
+        let of = |scores: &NamedScores| ImageScore {
+            name: scores.name,
+            value: scores.values[*row],
+            place: scores.places[*row],
+        };
+        all.map(of).collect()
     }
 
     /// The `k` candidates that look most like `image` to the network, nearest first, each with its cosine
@@ -799,6 +838,7 @@ pub(super) fn made_session(images: usize) -> Result<DriftSession, WorkflowError>
             local: None,
             pictures: None,
             tiles: None,
+            dies: None,
         })
     }
     let made = |n: usize, seed: u64| made_embeddings(n, DIM, seed);
@@ -810,6 +850,7 @@ pub(super) fn made_session(images: usize) -> Result<DriftSession, WorkflowError>
         images: 0,
         features: Vec::new(),
         scores: Vec::new(),
+        listed: Vec::new(),
     };
     for part in 0..images.div_ceil(PART) {
         let n = PART.min(images - part * PART);
@@ -869,15 +910,16 @@ impl QueueState<'_> {
     pub fn next(&self, count: usize, seed: u64) -> Result<Vec<(usize, Reason)>, WorkflowError> {
         let (dim, kept) = (self.space.dim(), self.space.components());
         let is_new = |s: &&NamedScores| s.name == DriftSpace::DENSITY;
-        let (new, odd): (Vec<_>, Vec<_>) = self.pool.scores.iter().partition(is_new);
+        let new = self.pool.listed.iter().filter(is_new);
+        let odd = self.pool.scores.iter();
         let odd: Vec<Outlying<'_>> = odd
-            .into_iter()
             .map(|s| Outlying {
+                name: s.name,
                 values: &s.values,
                 places: &s.places,
             })
             .collect();
-        let new: Vec<&[f64]> = new.iter().map(|s| s.values.as_slice()).collect();
+        let new: Vec<&[f64]> = new.map(|s| s.values.as_slice()).collect();
         let found: Vec<usize> = (0..self.labels.len())
             .filter(|row| self.labels[*row] == Some(true))
             .collect();
@@ -913,29 +955,40 @@ pub fn drift_labels(snapshot: &Snapshot) -> Vec<(ImageId, bool)> {
         .collect()
 }
 
-/// Writes `filename,probability,anomaly,label` for every candidate, likeliest drift first.
+/// Writes `filename,probability,anomaly,label` for every candidate, likeliest drift first, and then what each score says of
+/// it: the share of regular images that score lower.
 ///
 /// # Errors
 /// [`WorkflowError::Storage`].
 pub fn save_ranking(
     snapshot: &Snapshot,
+    session: &DriftSession,
     result: &DriftResult,
     out: &Path,
 ) -> Result<(), WorkflowError> {
     refuse_own_files(&snapshot.manifest, out)?;
-    let header = ["filename", "probability", "anomaly", "label"].map(str::to_owned);
+    let mut header = ["filename", "probability", "anomaly", "label"]
+        .map(str::to_owned)
+        .to_vec();
+    if let Some(first) = session.images.first() {
+        let scores = session.scores_of(*first);
+        header.extend(scores.iter().map(|score| score.name.to_owned()));
+    }
     let rows = result.scores.iter().map(|score| {
         let label = snapshot.hand[score.image.index()];
-        vec![
+        let mut row = vec![
             snapshot.manifest.get(score.image).key.clone(),
             score.probability.map_or(String::new(), |p| p.to_string()),
             score.anomaly.to_string(),
             label.map_or(String::new(), |l| {
                 l.name(&snapshot.manifest.classes).to_owned()
             }),
-        ]
+        ];
+        let scores = session.scores_of(score.image);
+        row.extend(scores.iter().map(|score| score.place.to_string()));
+        row
     });
-    write_csv(out, std::iter::once(header.to_vec()).chain(rows))
+    write_csv(out, std::iter::once(header).chain(rows))
 }
 
 #[cfg(test)]

@@ -179,6 +179,13 @@ pub(super) fn die_of(manifest: &Manifest, image: ImageId) -> Option<Die> {
     Die::from_name(manifest.get(image).values.get(lib)?)
 }
 
+/// The die of each of `images`, counted from 1, 0 where it is not known; none where the data set tells of no dies.
+pub(super) fn dies_of(manifest: &Manifest, images: &[ImageId]) -> Option<Vec<u32>> {
+    manifest.column("lib")?;
+    let number = |id: &ImageId| die_of(manifest, *id).map_or(0, |die| 1 + die as u32);
+    Some(images.iter().map(number).collect())
+}
+
 /// Those of `images` whose content is known, with all that any framing needs to know of them.
 pub(super) fn wanted(
     snapshot: &Snapshot,

@@ -70,8 +70,8 @@ pub use decide::{Decided, DriftRate, FollowUp, Verdict};
 pub use drift::Places;
 #[cfg(feature = "torch")]
 pub use drift::{
-    DriftResult, DriftScore, DriftSession, DriftSource, QUEUE_SEED, drift_labels, prepare_drift,
-    save_ranking,
+    DriftResult, DriftScore, DriftSession, DriftSource, ImageScore, QUEUE_SEED, drift_labels,
+    prepare_drift, save_ranking,
 };
 #[cfg(feature = "torch")]
 pub use embed::{Body, embed, predict, write_predictions};

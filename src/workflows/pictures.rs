@@ -120,6 +120,10 @@ impl PictureSource for Shown<'_> {
         .numbers()
     }
 
+    fn gates(&self, numbers: &[f64]) -> Vec<(&'static str, f64)> {
+        Gates::by_name(numbers).to_vec()
+    }
+
     fn size(&self, row: usize) -> Option<(u32, u32)> {
         self.sizes[row]
     }

@@ -11,9 +11,8 @@ use serde::Serialize;
 use crate::dataset::Manifest;
 use crate::domain::{ClassId, ImageId};
 use crate::drift::{
-    DriftError, DriftSpace, DuplicateGroups, EmbeddingView, Energy, Fitted, LinearClassifier,
-    LocalSource, MaxSoftmax, NearestNeighbours, OnLogits, Padim, PadimBuilder, PadimOptions,
-    Scorer as _, SpaceRows, Vim,
+    DriftError, DriftSpace, DuplicateGroups, EmbeddingView, Fitted, LocalSource, Padim,
+    PadimBuilder, PadimOptions, Scorer as _, SpaceRows,
 };
 use crate::evaluation::BinaryScores;
 use crate::inference::LocalMemory;
@@ -23,7 +22,7 @@ use crate::storage::Digest;
 
 use super::WorkflowError;
 use super::drift::{QueueState, Seen};
-use super::embed::{Body, Eyes, die_of};
+use super::embed::{Body, Eyes};
 use super::pictures::Pictures;
 
 /// In which order the labeller is shown the pool.
@@ -362,18 +361,6 @@ impl World<'_> {
         }
     }
 
-    fn directions(&self, space: &DriftSpace, part: &Part, rows: &SpaceRows) -> Directions {
-        let kept = space.components();
-        let rows = rows.features.chunks_exact(space.dim());
-        let die = |id: &ImageId| die_of(self.manifest, *id).map_or(0, |die| 1 + die as u32);
-        Directions {
-            values: rows.flat_map(|row| row[..kept].iter().copied()).collect(),
-            dim: kept,
-            classes: part.classes.clone(),
-            dies: part.images.iter().map(die).collect(),
-        }
-    }
-
     fn play(&self, request: &SimulateRequest, seed: u64) -> Result<Play, WorkflowError> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let [train, pool, measured] = self
@@ -388,6 +375,7 @@ impl World<'_> {
                 memory,
                 self.pictures.as_ref(),
             )
+            .with_dies(self.manifest, &part.images)
         });
         let Fitted {
             space,
@@ -401,16 +389,10 @@ impl World<'_> {
         let shown = shown.expect("a pool was given");
         let judged = space.transform(judged_part.images()?)?;
 
-        let mut scores: Vec<(String, ScoreQuality)> = judged
-            .scores
-            .iter()
+        let all = judged.scores.iter().chain(&judged.listed);
+        let mut scores: Vec<(String, ScoreQuality)> = all
             .map(|s| Ok((s.name.to_owned(), quality(&s.values, &measured.drift)?)))
             .collect::<Result<_, WorkflowError>>()?;
-        let directions = |part: &Part, rows: &SpaceRows| self.directions(&space, part, rows);
-        let others = measured_only(&directions(&train, &known), &directions(&measured, &judged))?;
-        for (name, values) in others {
-            scores.push((name.to_owned(), quality(&values, &measured.drift)?));
-        }
         let fused = judged.fused();
         scores.push(("mean of all".to_owned(), quality(&fused, &measured.drift)?));
         if let (Some(known), Some(judged)) = (known_part.local(), judged_part.local()) {
@@ -442,52 +424,6 @@ impl World<'_> {
             scores,
         })
     }
-}
-
-/// Images of one part along the directions that a space keeps.
-struct Directions {
-    values: Vec<f32>,
-    dim: usize,
-    classes: Vec<ClassId>,
-    /// The die of each; 0 where it is not known.
-    dies: Vec<u32>,
-}
-
-/// Scores of the images of `judged` that are measured beside the others and that no head reads: those tried there made
-/// it no better (docs/BENCHMARKS.md). Three of them are of the logits of a linear discriminant of the regular
-/// classes; one compares with images of the same die, where the dies are known.
-fn measured_only(
-    known: &Directions,
-    judged: &Directions,
-) -> Result<Vec<(&'static str, Vec<f64>)>, DriftError> {
-    let rows = EmbeddingView::new(&known.values, known.dim)?;
-    let images = EmbeddingView::new(&judged.values, judged.dim)?;
-    let classifier = LinearClassifier::discriminant(rows, &known.classes)?;
-    let max_softmax = MaxSoftmax::new(classifier.classes())?;
-    let energy = Energy::new(classifier.classes(), 1.0)?;
-    let max_softmax = OnLogits::new(classifier.clone(), max_softmax)?;
-    let energy = OnLogits::new(classifier.clone(), energy)?;
-    let mut found = vec![
-        ("max softmax", max_softmax.score_all(images)?),
-        ("energy", energy.score_all(images)?),
-    ];
-    let principal = Vim::usual_principal(known.dim, rows.len());
-    match Vim::fit(rows, classifier, principal, 0) {
-        Ok(vim) => found.push(("vim", vim.score_all(images)?)),
-        // No rest to look at, or no logits to scale it by.
-        Err(
-            DriftError::NoResidual { .. }
-            | DriftError::LogitsNotPositive { .. }
-            | DriftError::BadOption { .. },
-        ) => {}
-        Err(error) => return Err(error),
-    }
-    if known.dies.iter().any(|die| *die > 0) {
-        let nearest = NearestNeighbours::fit_grouped(rows, &known.dies, 1)?;
-        let far = nearest.score_all_within(images, &judged.dies)?;
-        found.push(("knn, same die", far));
-    }
-    Ok(found)
 }
 
 fn fit_padim(local: &dyn LocalSource, images: usize) -> Result<Padim, WorkflowError> {

@@ -467,7 +467,11 @@ impl App {
         }
         w.drift.apply(DriftEvent::Fitting);
         let labels = drift_labels(w);
-        let repeated = w.walk.repeated();
+        // Those of this sitting, answered or not, and those of all before it.
+        let mut repeated = w.walk.repeated();
+        repeated.extend(&w.session.repeated);
+        repeated.sort_unstable();
+        repeated.dedup();
         let snapshot = w.snapshot();
         let followed = w.drift.following();
         let outcome = w.refit_job.start(

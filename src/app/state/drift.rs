@@ -84,14 +84,14 @@ pub struct Bin {
 }
 
 /// What the latest labels changed.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     /// Number of labels between the two fits.
     pub labels: usize,
-    /// Images that came to lie at or above the threshold.
-    pub now_above: usize,
-    /// Images that no longer do.
-    pub no_longer: usize,
+    /// Images that came to lie at or above the threshold, the likeliest drift first.
+    pub now_above: Vec<ImageId>,
+    /// Images that no longer do, likewise.
+    pub no_longer: Vec<ImageId>,
     /// Average precision before and now, where both could be measured.
     pub average_precision: Option<(f64, f64)>,
 }
@@ -382,11 +382,13 @@ impl DriftState {
                 .filter_map(|s| Some((s.image, s.probability? >= threshold)))
                 .collect()
         };
-        let (was, is) = (above(before), above(now));
+        let was = above(before);
         let moved = |to: bool| {
-            is.iter()
-                .filter(|(image, above)| **above == to && was.get(image) == Some(&!to))
-                .count()
+            let there = now.scores.iter().filter(|s| {
+                let is = s.probability.map(|p| p >= threshold);
+                is == Some(to) && was.get(&s.image) == Some(&!to)
+            });
+            there.map(|s| s.image).collect()
         };
         let ap = |r: &DriftResult| r.quality.as_ref().ok().map(|q| q.average_precision.mean);
         Some(Change {
@@ -540,7 +542,7 @@ pub(super) mod tests {
         let change = state.change().expect("two fits");
         assert_eq!(
             (change.labels, change.now_above, change.no_longer),
-            (1, 1, 1)
+            (1, vec![ImageId(4)], vec![ImageId(5)])
         );
         assert!(change.average_precision.is_some());
     }

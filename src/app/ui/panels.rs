@@ -101,6 +101,7 @@ pub(super) fn drift(
         precision: cx.session.snapshot.precision,
         synthetic_outliers: cx.session.snapshot.synthetic_outliers,
         strip_tiles: cx.session.snapshot.strip_tiles,
+        repeats: &cx.session.repeats,
     };
     with(cx, |panel| view.ui(ui, panel, &data));
 }

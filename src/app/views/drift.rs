@@ -31,7 +31,8 @@ use crate::app::widgets::parts::{self, GAP, Weight};
 use crate::app::widgets::thumb_grid::{Tile, Touch, thumb_grid};
 use crate::app::widgets::{chip, section};
 use crate::domain::{ClassId, ImageId, Precision};
-use crate::evaluation::{CvReport, Interval};
+use crate::evaluation::{CvReport, Interval, wilson_interval};
+use crate::labels::Repeats;
 use crate::project::{DriftChoice, DriftNetwork};
 use crate::workflows::{ImageGroups, precision_in_words};
 use fine_tune::FineTuneView;
@@ -61,6 +62,8 @@ pub struct DriftData<'a> {
     pub synthetic_outliers: bool,
     /// Whether drift is looked for in tiles of the strip of ribbons too.
     pub strip_tiles: bool,
+    /// How often the same answer came to images shown again.
+    pub repeats: &'a Repeats,
 }
 
 /// The Drift view.
@@ -305,21 +308,17 @@ impl DriftView {
             parts::aside(ui, palette.text, &format!("{n} selected"));
         }
         ui.add_space(8.0);
-        let link = |ui: &mut Ui, text: &str| {
-            let text = RichText::new(text).size(12.0).color(palette.accent);
-            ui.add(egui::Button::new(text).frame(false)).clicked()
-        };
         let text = if self.hide_labelled {
             "Show labelled"
         } else {
             "Hide labelled"
         };
-        if link(ui, text) {
+        if parts::link(ui, palette, text) {
             self.hide_labelled = !self.hide_labelled;
         }
         if drift.labels_since_order > 0 {
             let labels = count(drift.labels_since_order as u64, "label");
-            if link(ui, &format!("Sort anew ({labels} since)")) {
+            if parts::link(ui, palette, &format!("Sort anew ({labels} since)")) {
                 cx.send(Command::RerankDrift);
             }
         }
@@ -644,6 +643,7 @@ fn aside(
                     training images the network finds them.";
         parts::notice(ui, palette, palette.accent, text);
     }
+    repeatability(ui, cx, data.repeats);
     ui.add_space(12.0);
     assume.ui(ui, cx, drift);
     change(ui, cx, drift);
@@ -689,6 +689,30 @@ fn aside(
     }
 }
 
+/// How repeatable the labels are: no model can agree with them more than they do with themselves.
+fn repeatability(ui: &mut Ui, cx: &PanelContext<'_>, repeats: &Repeats) {
+    if repeats.answers == 0 {
+        return;
+    }
+    let palette = cx.palette;
+    let [low, high] = wilson_interval(repeats.same, repeats.answers);
+    let share = repeats.same as f64 / repeats.answers as f64;
+    ui.add_space(4.0);
+    parts::pair(
+        ui,
+        palette,
+        108.0,
+        "repeats alike",
+        &format!("{share:.2}"),
+        &format!("{low:.2}–{high:.2}"),
+    );
+    let words = format!(
+        "{} of {} images that were shown again, blind, got the same answer. No model can be measured more surely than that.",
+        repeats.same, repeats.answers
+    );
+    parts::explain(ui, palette, &words);
+}
+
 fn measured(ui: &mut Ui, cx: &PanelContext<'_>, quality: &CvReport) {
     let palette = cx.palette;
     let at = 108.0;
@@ -732,14 +756,14 @@ fn change(ui: &mut Ui, cx: &PanelContext<'_>, drift: &DriftState) {
             ui,
             palette,
             "now drift",
-            &format!("+{}", change.now_above),
+            &format!("+{}", change.now_above.len()),
             violet,
         );
         parts::figure(
             ui,
             palette,
             "no longer",
-            &format!("−{}", change.no_longer),
+            &format!("−{}", change.no_longer.len()),
             palette.text,
         );
         if let Some((before, now)) = change.average_precision {
@@ -750,6 +774,19 @@ fn change(ui: &mut Ui, cx: &PanelContext<'_>, drift: &DriftState) {
                 &format!("{before:.2} → {now:.2}"),
                 palette.text,
             );
+        }
+    });
+    ui.horizontal(|ui| {
+        for (images, text, title) in [
+            (change.now_above, "Show those now drift", "now drift"),
+            (change.no_longer, "those no longer", "no longer drift"),
+        ] {
+            if !images.is_empty() && parts::link(ui, palette, text) {
+                cx.send(Command::ShowImages {
+                    title: format!("{title} since your {labels}"),
+                    images,
+                });
+            }
         }
     });
     ui.add_space(12.0);

@@ -305,18 +305,17 @@ impl ReviewView {
         let chosen = cx.inspected.filter(|image| ids.contains(image));
         let compared = state.against().is_some();
         let aside = |ui: &mut Ui| {
-            let link = |ui: &mut Ui, text: &str| {
-                let text = RichText::new(text).size(12.0).color(palette.accent);
-                ui.add(egui::Button::new(text).frame(false)).clicked()
-            };
-            if !ids.is_empty() && link(ui, "Walk them") {
+            if !ids.is_empty() && parts::link(ui, palette, "Walk them") {
                 cx.send(Command::Walk {
                     title: title.clone(),
                     images: ids.clone(),
                     start: 0,
                 });
             }
-            if state.cell().is_some() && self.grid == Grid::Mistakes && link(ui, "All mistakes") {
+            if state.cell().is_some()
+                && self.grid == Grid::Mistakes
+                && parts::link(ui, palette, "All mistakes")
+            {
                 cx.send(Command::Review(ReviewCommand::Cell(None)));
             }
             if compared {

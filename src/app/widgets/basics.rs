@@ -28,10 +28,25 @@ pub fn number(text: impl Into<String>) -> RichText {
 
 /// A muted name and a monospaced value, aligned over rows. The value is cut with `…` where the room ends.
 pub fn value_row(ui: &mut Ui, palette: &Palette, name: &str, value: impl Into<String>) -> Response {
+    let width = (ui.available_width() * 0.38).clamp(60.0, 110.0);
+    row_of(ui, palette, name, width, value.into())
+}
+
+/// As [`value_row`], with room for a long name.
+pub fn value_row_wide(
+    ui: &mut Ui,
+    palette: &Palette,
+    name: &str,
+    value: impl Into<String>,
+) -> Response {
+    let width = (ui.available_width() - 112.0).max(60.0);
+    row_of(ui, palette, name, width, value.into())
+}
+
+fn row_of(ui: &mut Ui, palette: &Palette, name: &str, width: f32, value: String) -> Response {
     ui.horizontal(|ui| {
         let height = 17.0;
         ui.spacing_mut().interact_size.y = height;
-        let width = (ui.available_width() * 0.38).clamp(60.0, 110.0);
         ui.allocate_ui_with_layout(
             vec2(width, height),
             Layout::left_to_right(Align::Center),

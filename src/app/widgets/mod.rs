@@ -14,5 +14,5 @@ pub mod tile;
 
 pub use basics::{
     action_button, badge, chip, empty_state, icon_button, key_cap, number, primary_button, section,
-    swatch, value_row,
+    swatch, value_row, value_row_wide,
 };

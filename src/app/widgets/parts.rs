@@ -129,6 +129,12 @@ pub fn figure(ui: &mut Ui, palette: &Palette, name: &str, value: &str, color: Co
     });
 }
 
+/// Words to click on; says whether they were.
+pub fn link(ui: &mut Ui, palette: &Palette, text: &str) -> bool {
+    let text = RichText::new(text).size(12.0).color(palette.accent);
+    ui.add(egui::Button::new(text).frame(false)).clicked()
+}
+
 /// A sentence with a dot in the colour of its weight.
 pub fn notice(ui: &mut Ui, palette: &Palette, color: Color32, text: &str) {
     ui.horizontal_top(|ui| {

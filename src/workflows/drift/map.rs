@@ -65,6 +65,7 @@ mod tests {
             local: None,
             pictures: None,
             tiles: None,
+            dies: None,
         };
         let Fitted { space, train, pool } = DriftSpace::fit(
             images(&regular),

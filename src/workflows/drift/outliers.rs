@@ -97,6 +97,7 @@ impl Outliers {
             pictures: pictures
                 .then(|| Shown::made(self.side, self.pixels.iter().map(Vec::as_slice).collect())),
             tiles: None,
+            dies: None,
         }
     }
 }

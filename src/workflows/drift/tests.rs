@@ -361,7 +361,7 @@ fn the_queue_tells_the_share_of_regular_images_that_lie_less_far_out() {
     let queue = session.queue(&[], &[], INCOMING, 1).expect("a queue");
     let mut told = 0;
     for (image, reason) in queue {
-        if let Reason::Anomalous { place } = reason {
+        if let Reason::Anomalous { place, .. } = reason {
             let row = session.rows[&image];
             let places = session.pool.scores.iter().map(|s| s.places[row]);
             assert!(places.into_iter().any(|p| p == place), "{place}");
@@ -408,7 +408,7 @@ fn without_incoming_images_the_regular_ones_are_not_their_own_neighbours() {
     assert!(
         session
             .pool
-            .scores
+            .listed
             .iter()
             .all(|s| s.name != DriftSpace::DENSITY)
     );

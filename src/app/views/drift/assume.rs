@@ -58,7 +58,7 @@ impl Assume {
                 "A tenth is a guess until ten of it are labelled.",
             );
         }
-        if rate.given && link(ui, cx, "Take the sample's") {
+        if rate.given && parts::link(ui, cx.palette, "Take the sample's") {
             cx.send(Command::Choose(DriftChoice::Rate(None)));
         }
         ui.add_space(4.0);
@@ -75,11 +75,12 @@ impl Assume {
             cx.send(Command::Choose(DriftChoice::LookCost(Some(look))));
         }
         let usual = cx.cost.max() / 100.0;
-        if (decided.look - usual).abs() > 1e-9 && link(ui, cx, &format!("Back to {}", price(usual)))
+        if (decided.look - usual).abs() > 1e-9
+            && parts::link(ui, cx.palette, &format!("Back to {}", price(usual)))
         {
             cx.send(Command::Choose(DriftChoice::LookCost(None)));
         }
-        if link(ui, cx, "Cost of each mistake…") {
+        if parts::link(ui, cx.palette, "Cost of each mistake…") {
             cx.send(Action::EditCosts);
         }
         if drift.has_head() {
@@ -148,9 +149,4 @@ fn edit(
         return None;
     }
     editing.take().filter(|value| (value - now).abs() > 1e-9)
-}
-
-fn link(ui: &mut Ui, cx: &PanelContext<'_>, text: &str) -> bool {
-    let text = RichText::new(text).size(12.0).color(cx.palette.accent);
-    ui.add(egui::Button::new(text).frame(false)).clicked()
 }

@@ -36,11 +36,6 @@ pub struct FineTuneView {
     discarding: Option<PathBuf>,
 }
 
-fn link(ui: &mut Ui, cx: &PanelContext<'_>, text: &str) -> bool {
-    let text = RichText::new(text).size(12.0).color(cx.palette.accent);
-    ui.add(Button::new(text).frame(false)).clicked()
-}
-
 /// Why a network cannot be fine-tuned now.
 fn why_not(cx: &PanelContext<'_>, data: &DriftData<'_>) -> Option<String> {
     cx.why_not(Action::FineTuneDrift).or_else(|| {
@@ -229,7 +224,7 @@ pub fn aside(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>, view: &mu
     } else {
         "Show them against each other"
     };
-    if link(ui, cx, text) {
+    if parts::link(ui, cx.palette, text) {
         view.comparing = !view.comparing;
     }
     ui.add_space(12.0);
@@ -311,7 +306,7 @@ impl FineTuneView {
         };
         let rects = parts::row(ui, TABLE, &[1.7, 1.0]);
         let mut back = false;
-        let title_aside = |ui: &mut Ui| back = link(ui, cx, "Back to the ranking");
+        let title_aside = |ui: &mut Ui| back = parts::link(ui, cx.palette, "Back to the ranking");
         let title = "Head against fine-tuned network";
         parts::card(ui, cx.palette, rects[0], title, title_aside, |ui| {
             table(ui, cx, latest);

@@ -1,7 +1,7 @@
 //! Which images the Drift view lists: the ranking, those that a moved threshold flips, misses, those that need a
 //! person, or a miss that was taught with what looks like it.
 
-use egui::{RichText, Ui};
+use egui::Ui;
 
 use crate::app::command::{Action, Command};
 use crate::app::state::words::count;
@@ -165,7 +165,7 @@ impl Gallery {
             }
             Showing::Followed => {
                 parts::explain(ui, palette, &outcome(cx, drift));
-                if link(ui, cx, "Done") {
+                if parts::link(ui, cx.palette, "Done") {
                     cx.send(Command::Unfollow);
                 }
             }
@@ -333,7 +333,7 @@ fn moved(ui: &mut Ui, cx: &PanelContext<'_>, drift: &DriftState) {
         if keep.clicked() {
             cx.send(Action::KeepThreshold);
         }
-        if link(ui, cx, &format!("Back to {settled:.2}")) {
+        if parts::link(ui, cx.palette, &format!("Back to {settled:.2}")) {
             cx.send(Command::UnmoveThreshold);
         }
     });
@@ -352,9 +352,4 @@ fn teach(ui: &mut Ui, cx: &PanelContext<'_>) {
     if button.clicked() {
         cx.send(Action::TeachMiss);
     }
-}
-
-fn link(ui: &mut Ui, cx: &PanelContext<'_>, text: &str) -> bool {
-    let text = RichText::new(text).size(12.0).color(cx.palette.accent);
-    ui.add(egui::Button::new(text).frame(false)).clicked()
 }

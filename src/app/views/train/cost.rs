@@ -211,14 +211,10 @@ fn how_known(ui: &mut Ui, cx: &PanelContext<'_>, data: &TrainData<'_>, cost: &Pl
     let palette = cx.palette;
     ui.horizontal(|ui| {
         ui.set_min_height(22.0);
-        let link = |ui: &mut Ui, text: &str| {
-            let text = RichText::new(text).size(12.0).color(palette.accent);
-            ui.add(egui::Button::new(text).frame(false)).clicked()
-        };
         if let Some((job, done)) = data.estimate.trial {
             let text = format!("Timing a few steps on this machine: {:.0} %", done * 100.0);
             parts::aside(ui, palette.muted, &text);
-            if link(ui, "Cancel") {
+            if parts::link(ui, palette, "Cancel") {
                 cx.send(Command::CancelJob(job));
             }
             return;
@@ -237,7 +233,7 @@ fn how_known(ui: &mut Ui, cx: &PanelContext<'_>, data: &TrainData<'_>, cost: &Pl
         parts::aside(ui, color, &format!("{mark}{}", source.words()));
         if source == Source::Estimated && !data.train.active() {
             let text = format!("Measure now, {}", duration(cost.trial_s.max(1.0)));
-            if link(ui, &text) {
+            if parts::link(ui, palette, &text) {
                 cx.send(Command::MeasurePace);
             }
         }
