@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::jobs::{Job, JobContext, Outcome, Progress, Sender, StopReason, Wake};
+use crate::jobs::{Job, JobContext, Outcome, Progress, Sender, StopReason, Wake, give_way};
 use crate::workflows::WorkflowError;
 
 /// What the status bar shows of a job.
@@ -73,6 +73,10 @@ impl<M: Send + 'static, T: Send + 'static> Slot<M, T> {
         work: impl FnOnce(&JobContext, &Sender<M>) -> Result<T, WorkflowError> + Send + 'static,
     ) -> Result<(), String> {
         self.stop(StopReason::Cancelled);
+        let work = |context: &JobContext, events: &Sender<M>| {
+            give_way();
+            work(context, events)
+        };
         let job = Job::spawn(title, Arc::clone(wake), work).map_err(|error| {
             format!("The system gives no thread for {title} ({error}); close other programs.")
         })?;

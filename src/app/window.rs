@@ -5,6 +5,8 @@ use std::path::Path;
 
 use eframe::{CreationContext, Renderer};
 
+use crate::jobs::background_computations;
+
 /// The window could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -17,6 +19,7 @@ pub struct WindowError(pub(super) String);
 pub(super) fn run(
     create: &dyn Fn(&CreationContext<'_>) -> Box<dyn eframe::App>,
 ) -> Result<(), WindowError> {
+    background_computations();
     let [first, second] = renderers();
     let opened = Cell::new(false);
     let shown = show(first, &opened, create);

@@ -5,10 +5,12 @@
 //! dropped, progress overwrites itself, so a slow screen never slows the work. Send first, then wake.
 
 mod control;
+mod priority;
 mod progress;
 mod worker;
 
 pub use control::{Control, StopReason};
+pub use priority::{background_computations, give_way};
 pub use progress::{Progress, ProgressCell};
 pub use worker::{Job, Outcome, Sender};
 

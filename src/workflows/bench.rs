@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::dataset::sample::SampleSpec;
 use crate::domain::{ClassId, ImageId, Label};
 use crate::imaging::{self, Kind, Loader, Request};
-use crate::jobs::JobContext;
+use crate::jobs::{JobContext, background_computations, give_way};
 use crate::labels::{Change, Source};
 use crate::project::{Project, Snapshot};
 use crate::storage::create_dir;
@@ -220,6 +220,7 @@ fn drift(data: &Path, place: &Path, context: &JobContext) -> Result<Vec<Figure>,
 
     use crate::drift::{DuplicateGroups, EmbeddingView};
 
+    background_computations();
     let mut figures = Vec::new();
     let mut small = None;
     for images in [10_000, 100_000] {
@@ -276,6 +277,7 @@ fn drift(data: &Path, place: &Path, context: &JobContext) -> Result<Vec<Figure>,
     let done = AtomicBool::new(false);
     let while_refitting = std::thread::scope(|scope| {
         scope.spawn(|| {
+            give_way();
             while !done.load(Ordering::Relaxed) {
                 std::hint::black_box(session.after_label(&snapshot, &labels, &[], None));
             }
