@@ -27,6 +27,7 @@ use driftscope::evaluation::{
     Aim, ConfusionMatrix, CvPlan, GateCosts, Gated, PairedReport, Report, cross_validate,
     operating_point,
 };
+use driftscope::jobs;
 use driftscope::labels::Repeats;
 use driftscope::project::{DriftChoice, DriftNetwork};
 use driftscope::training::{
@@ -83,6 +84,7 @@ struct World {
     precision: Precision,
     inspected: Option<ImageId>,
     repeats: Repeats,
+    preparing: Option<jobs::Progress>,
     labelled: Vec<usize>,
     train_view: TrainView,
     review_view: ReviewView,
@@ -123,6 +125,7 @@ impl World {
             precision: Precision::Auto,
             inspected: None,
             repeats: Repeats::default(),
+            preparing: None,
             labelled: vec![1235, 71, 270, 104, 6472, 126],
             classes,
             cost,
@@ -184,6 +187,7 @@ impl World {
                     synthetic_outliers: false,
                     strip_tiles: false,
                     repeats: &self.repeats,
+                    preparing: self.preparing.as_ref(),
                 };
                 self.drift_view.ui(ui, &cx, &data);
             }
@@ -1496,6 +1500,22 @@ fn the_precision_is_chosen_beside_the_network_and_explained() {
         ),
         "{asked:?}"
     );
+}
+
+#[test]
+fn how_far_the_features_are_is_told_while_they_are_made() {
+    let mut world = World::new();
+    runs(&mut world);
+    world.drift.apply(DriftEvent::Preparing("run".into()));
+    world.preparing = Some(jobs::Progress {
+        done: 1240,
+        total: 9333,
+        doing: "looking at images".to_owned(),
+        started: std::time::Instant::now(),
+    });
+    let mut harness = harness(world, Which::Drift);
+    harness.run();
+    harness.get_by_label_contains("Now looking at images: 1,240 of 9,333");
 }
 
 #[test]

@@ -158,7 +158,9 @@ impl App {
                 View::Review => panels::review(ui, &cx, &mut w.review_view, &w.review, &w.runs),
                 View::Drift => {
                     let view = &mut w.drift_view;
-                    panels::drift(ui, &cx, view, &w.drift, &w.fine_tune, &w.runs);
+                    let preparing = w.drift_job.status().map(|job| job.progress);
+                    let preparing = preparing.as_ref();
+                    panels::drift(ui, &cx, view, &w.drift, &w.fine_tune, &w.runs, preparing);
                 }
             });
     }

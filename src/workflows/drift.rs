@@ -1,10 +1,12 @@
 //! Drift: embeddings once, then a ranking and a head that refits in milliseconds after every label.
 
+mod made;
 #[cfg(feature = "gui")]
 mod map;
 mod outliers;
 mod tiles;
 
+pub(super) use made::{made_embeddings, made_session};
 #[cfg(feature = "gui")]
 pub use map::Places;
 use outliers::Outliers;
@@ -18,7 +20,7 @@ use std::{
     time::Instant,
 };
 
-use rand::{RngExt, SeedableRng, seq::SliceRandom};
+use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -824,71 +826,6 @@ struct Examples {
 /// As a head reads a row.
 fn wide(row: &[f32]) -> Vec<f64> {
     row.iter().map(|v| f64::from(*v)).collect()
-}
-
-/// A session over made embeddings of 2,048 numbers, to time what happens after a label.
-pub(super) fn made_session(images: usize) -> Result<DriftSession, WorkflowError> {
-    /// Numbers of an embedding.
-    const DIM: usize = 2_048;
-    /// Images that the space is fitted on, and embeddings that are made at a time.
-    const PART: usize = 2_000;
-    fn of(values: &[f32]) -> Result<Images<'_>, DriftError> {
-        Ok(Images {
-            embeddings: EmbeddingView::new(values, DIM)?,
-            local: None,
-            pictures: None,
-            tiles: None,
-            dies: None,
-        })
-    }
-    let made = |n: usize, seed: u64| made_embeddings(n, DIM, seed);
-    let (regular, incoming) = (made(PART, 0), made(PART, 1));
-    let classes: Vec<ClassId> = (0..PART).map(|i| ClassId::from(i % 6)).collect();
-    let Fitted { space, train, .. } =
-        DriftSpace::fit(of(&regular)?, &classes, Some(of(&incoming)?.into()))?;
-    let mut pool = SpaceRows {
-        images: 0,
-        features: Vec::new(),
-        scores: Vec::new(),
-        listed: Vec::new(),
-    };
-    for part in 0..images.div_ceil(PART) {
-        let n = PART.min(images - part * PART);
-        let values = made(n, 2 + part as u64);
-        let rows = space.transform(of(&values)?)?;
-        pool.images += n;
-        pool.features.extend(rows.features);
-    }
-    let ids: Vec<ImageId> = (0..images).map(ImageId::from).collect();
-    let answer = |i: usize| {
-        let mut probabilities = vec![0.02; 6];
-        probabilities[i % 6] = 0.9;
-        Prediction { probabilities }
-    };
-    let mut features = pool.features.clone();
-    features.extend_from_slice(&train.features);
-    Ok(DriftSession {
-        source: "made".to_owned(),
-        failed: Vec::new(),
-        groups: Arc::default(),
-        duplicates: DuplicateGroups::none(images + train.images),
-        rows: ids.iter().enumerate().map(|(row, id)| (*id, row)).collect(),
-        space,
-        features,
-        outliers: Vec::new(),
-        anomaly: vec![0.5; images],
-        predictions: (0..images).map(answer).collect(),
-        calibration: RunCalibration::default(),
-        pool,
-        images: ids,
-    })
-}
-
-/// Random embeddings of `dim` numbers.
-pub(super) fn made_embeddings(images: usize, dim: usize, seed: u64) -> Vec<f32> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let values = 0..images * dim;
-    values.map(|_| rng.random_range(0.0..1.0)).collect()
 }
 
 /// What the default queue is built from.

@@ -12,6 +12,7 @@ use crate::app::views::train::{TrainData, TrainView};
 use crate::app::widgets::thumb_grid::Thumbs;
 use crate::app::widgets::tile::cover;
 use crate::domain::{ImageId, Label};
+use crate::jobs::Progress;
 
 struct Pictures<'a>(&'a ViewContext<'a>);
 
@@ -84,6 +85,7 @@ pub(super) fn drift(
     drift: &DriftState,
     fine_tune: &FineTuneState,
     runs: &RunsState,
+    preparing: Option<&Progress>,
 ) {
     let known = |image: ImageId| {
         let label = cx.session.label(image).and_then(Label::class);
@@ -102,6 +104,7 @@ pub(super) fn drift(
         synthetic_outliers: cx.session.snapshot.synthetic_outliers,
         strip_tiles: cx.session.snapshot.strip_tiles,
         repeats: &cx.session.repeats,
+        preparing,
     };
     with(cx, |panel| view.ui(ui, panel, &data));
 }

@@ -23,7 +23,7 @@ use super::panel::PanelContext;
 use crate::app::command::{Action, Command};
 use crate::app::duplicates::Offer;
 use crate::app::icons::Icon;
-use crate::app::state::words::{count, thousands};
+use crate::app::state::words::{count, duration, thousands};
 use crate::app::state::{DriftImage, DriftPhase, DriftState, FineTuneState, RunsState, runs};
 use crate::app::theme::semibold;
 use crate::app::widgets::histogram::{self, Kinds, histogram};
@@ -32,6 +32,7 @@ use crate::app::widgets::thumb_grid::{Tile, Touch, thumb_grid};
 use crate::app::widgets::{chip, section};
 use crate::domain::{ClassId, ImageId, Precision};
 use crate::evaluation::{CvReport, Interval, wilson_interval};
+use crate::jobs::Progress;
 use crate::labels::Repeats;
 use crate::project::{DriftChoice, DriftNetwork};
 use crate::workflows::{ImageGroups, precision_in_words};
@@ -64,6 +65,8 @@ pub struct DriftData<'a> {
     pub strip_tiles: bool,
     /// How often the same answer came to images shown again.
     pub repeats: &'a Repeats,
+    /// How far the features are, while they are made.
+    pub preparing: Option<&'a Progress>,
 }
 
 /// The Drift view.
@@ -157,12 +160,13 @@ impl DriftView {
             DriftPhase::Preparing => {
                 let sentence = "The network looks at every image once. Its view of each is cached, so this \
                                 happens only the first time; labelling can go on meanwhile.";
+                let so_far = data.preparing.map_or_else(String::new, how_far);
                 parts::empty(
                     ui,
                     cx.palette,
                     Icon::Drift,
                     "Preparing the features",
-                    sentence,
+                    &format!("{sentence}{so_far}"),
                     None,
                 );
             }
@@ -347,6 +351,22 @@ impl DriftView {
         }
         self.anchor = Some(image);
     }
+}
+
+/// `\n\nembedding: 1,240 of 9,333 images, about 2 min left`
+fn how_far(progress: &Progress) -> String {
+    if progress.doing.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n\nNow {}", progress.doing);
+    if progress.total > 1 {
+        let (done, total) = (thousands(progress.done), thousands(progress.total));
+        text += &format!(": {done} of {total}");
+    }
+    if let Some(seconds) = progress.eta_secs().filter(|s| *s >= 2.0) {
+        text += &format!(", about {} left", duration(seconds));
+    }
+    text + "."
 }
 
 fn toolbar(ui: &mut Ui, cx: &PanelContext<'_>, data: &DriftData<'_>) {
