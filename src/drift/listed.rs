@@ -10,7 +10,8 @@ use crate::domain::ClassId;
 
 const MAX_SOFTMAX: &str = "max softmax";
 const ENERGY: &str = "energy";
-const VIM: &str = "vim";
+/// Counts in the ranking without labels.
+pub(super) const VIM: &str = "vim";
 const SAME_DIE: &str = "knn, same die";
 /// Stands for the die of an image whose die is not known.
 const UNKNOWN: u32 = 0;

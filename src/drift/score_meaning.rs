@@ -49,7 +49,7 @@ pub fn score_meaning(name: &str) -> Option<&'static str> {
             "How little speaks for any regular class in a linear model of them. Listed only: no model reads it."
         }
         "vim" => {
-            "The same, with what the features hold beside the directions in which regular images vary. Listed only: no model reads it."
+            "The same, with what the features hold beside the directions in which regular images vary. Counts in the ranking without labels; no model reads it."
         }
         _ => return None,
     })

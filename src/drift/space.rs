@@ -9,7 +9,7 @@ use super::{
     PatchCoreOptions, PictureSource, PoolDensity, Projection, RelativeMahalanobis, Scorer, Spade,
     SpadeScore,
     appearance::{self, Appearance, Seen},
-    listed::Listed,
+    listed::{self, Listed},
 };
 use crate::domain::ClassId;
 
@@ -177,7 +177,7 @@ pub struct SpaceRows {
 impl SpaceRows {
     /// Mean of the calibrated scores of each image, within limits: the ranking before anything is labelled. Without
     /// those of pixels and of framing, which say nothing where no scene is seen twice; a head learns whether to listen
-    /// to them.
+    /// to them. With ViM, which a head gains nothing by.
     #[must_use]
     pub fn fused(&self) -> Vec<f64> {
         let n = self.images;
@@ -186,7 +186,8 @@ impl SpaceRows {
             .scores
             .iter()
             .filter(|s| !appearance::OF_SCENES.contains(&s.name));
-        let counted: Vec<&NamedScores> = counted.collect();
+        let beside = self.listed.iter().filter(|s| s.name == listed::VIM);
+        let counted: Vec<&NamedScores> = counted.chain(beside).collect();
         (0..n)
             .map(|row| {
                 let sum: f64 = counted.iter().map(|s| limited(s.values[row])).sum();

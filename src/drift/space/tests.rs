@@ -329,6 +329,8 @@ fn scores_of_pixels_are_left_out_of_the_ranking_without_labels() {
     rows.scores
         .extend(appearance::OF_SCENES.map(|name| of(name, 5.0)));
     assert_eq!(rows.fused(), [1.5]);
+    rows.listed.push(of(listed::VIM, 3.0));
+    assert_eq!(rows.fused(), [2.0]);
 }
 
 #[test]
