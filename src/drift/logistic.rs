@@ -1,5 +1,7 @@
 //! Binary logistic regression.
 
+use driftscope_kernels::add_gram;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::DriftError;
@@ -8,6 +10,8 @@ use super::linalg::{Cholesky, dot64};
 
 /// Newton steps at most; a dozen is usual.
 const STEPS: usize = 100;
+/// Rows that one thread takes at a time.
+const PART: usize = 256;
 /// The Newton decrement, relative to the objective, from which one more full step lands on the minimum:
 /// convergence is quadratic, and the objective itself can no longer tell better from worse.
 const CONVERGED: f64 = 1e-12;
@@ -168,6 +172,12 @@ impl LogisticRegression {
     }
 }
 
+fn add(sum: &mut [f64], part: &[f64]) {
+    for (sum, part) in sum.iter_mut().zip(part) {
+        *sum += part;
+    }
+}
+
 /// `1 / (1 + exp(-z))` without overflow.
 fn sigmoid(z: f64) -> f64 {
     if z >= 0.0 {
@@ -237,19 +247,41 @@ impl Problem<'_> {
         for i in 0..width - 1 {
             curvature[i * width + i] = 1.0;
         }
-        for (row, positive, weight) in self.images() {
+        let rows = self.rows.par_chunks(PART * width);
+        let labels = self.positive.par_chunks(PART);
+        let parts = rows.zip(labels).zip(self.weights.par_chunks(PART));
+        let parts = parts.map(|((rows, positive), weights)| {
+            Problem {
+                rows,
+                width,
+                positive,
+                weights,
+            }
+            .part(w)
+        });
+        // Collected before they are added, so that the sums do not depend on the threads.
+        for (part_slope, part_curvature) in parts.collect::<Vec<_>>() {
+            add(&mut slope, &part_slope);
+            add(&mut curvature, &part_curvature);
+        }
+        (slope, curvature)
+    }
+
+    /// What the rows add to slope and curvature.
+    fn part(&self, w: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let width = self.width;
+        let mut slope = vec![0.0; width];
+        let mut curvature = vec![0.0; width * width];
+        let bends = self.images().map(|(row, positive, weight)| {
             let p = sigmoid(dot64(row, w));
             let residual = weight * (p - f64::from(u8::from(positive)));
-            let bend = weight * p * (1.0 - p);
-            for (i, x) in row.iter().enumerate() {
-                slope[i] += residual * x;
-                let scaled = bend * x;
-                let line = &mut curvature[i * width..][..=i];
-                for (cell, y) in line.iter_mut().zip(row) {
-                    *cell += scaled * y;
-                }
+            for (slope, x) in slope.iter_mut().zip(row) {
+                *slope += residual * x;
             }
-        }
+            weight * p * (1.0 - p)
+        });
+        let bends: Vec<f64> = bends.collect();
+        add_gram(self.rows, &bends, width, &mut curvature);
         (slope, curvature)
     }
 

@@ -10,6 +10,7 @@
 mod adam;
 mod conv;
 mod dense;
+mod gram;
 mod pixels;
 mod products;
 mod threads;
@@ -17,6 +18,7 @@ mod threads;
 pub use adam::{Adam, adam};
 pub use conv::{Conv, Layout};
 pub use dense::Dense;
+pub use gram::add_gram;
 pub use pixels::{least_window_difference, squared_differences, windows_along};
 pub use products::{nearby, products};
 
