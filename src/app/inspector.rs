@@ -232,11 +232,10 @@ fn drift_scores(ui: &mut Ui, cx: &ViewContext<'_>) {
     let rows = |ui: &mut Ui, scores: &[ImageScore]| {
         ui.spacing_mut().item_spacing.y = 2.0;
         for score in scores {
-            let value = format!("{:.1} percentile", 100.0 * score.place);
+            let value = score.share();
             let meaning = score_meaning(score.name).unwrap_or(score.name);
-            value_row_wide(ui, p, score.name, value).on_hover_text(format!(
-                "{meaning}\n{:.1} % of the regular images score lower; {:+.1} robust standard deviations from the middle of them.",
-                100.0 * score.place,
+            value_row_wide(ui, p, score.name, &value).on_hover_text(format!(
+                "{meaning}\n{value} of the regular images score lower; {:+.1} robust standard deviations from the middle of them.",
                 score.value
             ));
         }

@@ -315,18 +315,20 @@ fn say_top(
     top: usize,
     output: &Output,
 ) {
-    output.say("probability  anomaly  label      file                          furthest out by");
+    output.say(
+        "probability  anomaly  label      furthest out by (regular images that lie nearer)    file",
+    );
     for score in result.scores.iter().take(top) {
         let label = snapshot.hand[score.image.index()];
         output.say(&format!(
-            "{:>11}  {:>7.4}  {:9}  {:28}  {}",
+            "{:>11}  {:>7.4}  {:9}  {:50}  {}",
             score
                 .probability
                 .map_or("-".to_owned(), |p| format!("{p:.4}")),
             score.anomaly,
             label.map_or("", |l| l.name(&snapshot.manifest.classes)),
-            snapshot.manifest.get(score.image).key,
-            furthest(session, score.image)
+            furthest(session, score.image),
+            snapshot.manifest.get(score.image).key
         ));
     }
 }
@@ -336,7 +338,7 @@ fn furthest(session: &DriftSession, image: ImageId) -> String {
     let scores = session.scores_of(image).into_iter();
     let furthest = scores.max_by(|a, b| a.place.total_cmp(&b.place));
     furthest.map_or_else(String::new, |score| {
-        format!("{} {:.1} %", score.name, 100.0 * score.place)
+        format!("{} {}", score.name, score.share())
     })
 }
 

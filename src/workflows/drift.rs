@@ -143,6 +143,18 @@ pub struct ImageScore {
     pub place: f64,
 }
 
+impl ImageScore {
+    /// The share of regular images that score lower, `97.3 %`; never all of them.
+    #[must_use]
+    pub fn share(&self) -> String {
+        if self.place < 0.9995 {
+            format!("{:.1} %", 100.0 * self.place)
+        } else {
+            "> 99.9 %".to_owned()
+        }
+    }
+}
+
 /// A ranking, and how good it is.
 #[derive(Clone, Debug)]
 pub struct DriftResult {

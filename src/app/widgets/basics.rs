@@ -39,7 +39,7 @@ pub fn value_row_wide(
     name: &str,
     value: impl Into<String>,
 ) -> Response {
-    let width = (ui.available_width() - 112.0).max(60.0);
+    let width = (ui.available_width() - 76.0).max(60.0);
     row_of(ui, palette, name, width, value.into())
 }
 

@@ -89,6 +89,17 @@ fn a_group_holds_an_incoming_and_a_regular_image() {
 }
 
 #[test]
+fn no_share_of_regular_images_is_all_of_them() {
+    let of = |place| ImageScore {
+        name: "knn",
+        value: 1.0,
+        place,
+    };
+    let told = [0.973, 0.9994, 0.999_99].map(|place| of(place).share());
+    assert_eq!(told, ["97.3 %", "99.9 %", "> 99.9 %"]);
+}
+
+#[test]
 fn a_regular_twin_is_held_out_with_the_image_that_is_judged() {
     const IMAGES: usize = 30;
     const DRIFT: usize = 3;
