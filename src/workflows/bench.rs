@@ -12,7 +12,9 @@ use serde::Serialize;
 use crate::dataset::sample::SampleSpec;
 use crate::domain::{ClassId, ImageId, Label};
 use crate::imaging::{self, Kind, Loader, Request};
-use crate::jobs::{JobContext, background_computations, give_way};
+use crate::jobs::JobContext;
+#[cfg(feature = "torch")]
+use crate::jobs::{background_computations, give_way};
 use crate::labels::{Change, Source};
 use crate::project::{Project, Snapshot};
 use crate::storage::create_dir;
