@@ -94,7 +94,7 @@ impl DriftSource {
 ///
 /// Candidates are the incoming images, or every image of a data set that has none. What they are compared
 /// with are regular images that the network has not learned from, so that the score of an image does not
-/// depend on which others are looked at; see [`DriftSpace`] for the one score that does.
+/// depend on which others are looked at; see [`DriftSpace`] for the one listed score that does.
 pub struct DriftSession {
     /// What the features come from, for people.
     pub source: String,
