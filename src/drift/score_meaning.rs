@@ -9,7 +9,7 @@ pub fn score_meaning(name: &str) -> Option<&'static str> {
             "Distance of the features to the nearest class of regular images, measured by how these vary."
         }
         "relative mahalanobis++" => {
-            "The same, less the distance to all regular images together: how much odder than odd images are anyway."
+            "Distance of the features to the nearest class, less that to all regular images together: how much odder than odd images are anyway."
         }
         "knn" => "Distance of the features to the nearest regular image.",
         "knn, same die" => {
@@ -22,7 +22,9 @@ pub fn score_meaning(name: &str) -> Option<&'static str> {
         "spade" => {
             "How much each place differs from the same place of similar regular images, on average."
         }
-        "spade, oddest places" => "The same, at the places that differ most.",
+        "spade, oddest places" => {
+            "How much the places differ that differ most from the same places of similar regular images."
+        }
         "oddest tile" => "How odd the oddest tile of the strip of ribbons is.",
         "pixel spade" => {
             "How much the pixels differ from those of similar regular pictures, on average."
@@ -32,7 +34,7 @@ pub fn score_meaning(name: &str) -> Option<&'static str> {
             "How much the spot differs that differs most from similar regular pictures."
         }
         "pixel spade, oddest spot beside similar" => {
-            "The same, against what is usual for images like this one."
+            "How much the spot differs that differs most from similar regular pictures, against what is usual for images like this one."
         }
         "framing" => {
             "How little light and dark lie as in any regular picture: shifted, turned or zoomed."
@@ -49,7 +51,7 @@ pub fn score_meaning(name: &str) -> Option<&'static str> {
             "How little speaks for any regular class in a linear model of them. Listed only: no model reads it."
         }
         "vim" => {
-            "The same, with what the features hold beside the directions in which regular images vary. Counts in the ranking without labels; no model reads it."
+            "How little speaks for any regular class in a linear model of them, and how much the features hold beside the directions in which regular images vary. Counts in the ranking without labels; no model reads it."
         }
         _ => return None,
     })

@@ -9,7 +9,8 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
-    time::SystemTime,
+    thread,
+    time::{Duration, SystemTime},
 };
 
 use memmap2::Mmap;
@@ -19,6 +20,9 @@ use super::{Digest, StorageError};
 /// Start of a keys file; the record length follows as a little-endian u64.
 const MAGIC: &[u8; 8] = b"DSREC001";
 const HEADER: usize = 16;
+/// How often the lock of a file is tried before it counts as somebody else's, and how long between.
+const LOCK_TRIES: u32 = 4;
+const LOCK_WAIT: Duration = Duration::from_millis(5);
 const KEY: usize = 32;
 
 /// An append-only, memory-mapped file of fixed-length records keyed by digest.
@@ -100,7 +104,8 @@ impl RecordFile {
             let name = path.file_name()?.to_str()?.strip_suffix(".keys")?;
             let name = name.starts_with(prefix).then(|| name.to_owned())?;
             let keys = File::open(&path).ok()?;
-            keys.try_lock().ok()?;
+            // Shared, so that others may list too; whoever writes holds it alone.
+            keys.try_lock_shared().ok()?;
             let opened = keys.metadata().ok()?.modified().ok()?;
             let data = folder.join(format!("{name}.bin"));
             let bytes = data.metadata().map_or(0, |data| data.len());
@@ -282,15 +287,29 @@ pub struct IdleRecords {
 }
 
 impl IdleRecords {
-    /// Removes them, the keys first: records without keys are nothing.
+    /// Removes them, unless somebody has begun to write them meanwhile: says whether they are gone. The records go first:
+    /// they are what takes room, and keys without records are found again.
     ///
     /// # Errors
     /// [`StorageError`] naming the file that stays.
-    pub fn remove(self) -> Result<(), StorageError> {
-        for path in &self.files {
-            fs::remove_file(path).map_err(|source| StorageError::io("remove", path, source))?;
+    pub fn remove(self) -> Result<bool, StorageError> {
+        let [keys, data] = &self.files;
+        let Ok(lock) = File::open(keys) else {
+            // Somebody else has removed them.
+            return Ok(true);
+        };
+        if lock.try_lock().is_err() {
+            return Ok(false);
         }
-        Ok(())
+        for path in [data, keys] {
+            match fs::remove_file(path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StorageError::io("remove", path, source));
+                }
+                _ => {}
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -313,7 +332,16 @@ impl Disk {
                 .ok()
         };
         let keys = open(keys_path)?;
-        keys.try_lock().ok()?;
+        // Who lists the files holds the lock for a moment.
+        let locked = (0..LOCK_TRIES).any(|attempt| {
+            if attempt > 0 {
+                thread::sleep(LOCK_WAIT);
+            }
+            keys.try_lock().is_ok()
+        });
+        if !locked {
+            return None;
+        }
         // Tells later which files have not been of use for long; where it cannot be set, they seem older than they are.
         drop(keys.set_modified(SystemTime::now()));
         let data = open(&data_path)?;
@@ -403,12 +431,24 @@ mod tests {
                 .expect("appended");
         }
         // Used again, and in use.
-        drop(open("kept-1"));
+        let at = |name: &str, second| {
+            let keys = folder.path().join(format!("{name}.keys"));
+            let keys = OpenOptions::new().append(true).open(keys).expect("there");
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+            keys.set_modified(time).expect("set");
+        };
+        at("kept-1", 2_000);
+        at("kept-2", 1_000);
         let used = open("kept-3");
         let idle = || RecordFile::idle(folder.path(), "kept-");
         let names: Vec<(String, u64)> = idle().into_iter().map(|f| (f.name, f.bytes)).collect();
         assert_eq!(names, [("kept-2".to_owned(), 3), ("kept-1".to_owned(), 3)]);
-        idle().remove(0).remove().expect("removed");
+        let [first, second] = <[IdleRecords; 2]>::try_from(idle()).expect("two");
+        assert!(first.remove().expect("removed"));
+        // Somebody has begun to write the other.
+        let begun = open("kept-1");
+        assert!(!second.remove().expect("left"));
+        drop(begun);
         assert_eq!(idle().len(), 1);
         assert!(!folder.path().join("kept-2.bin").exists());
         drop(used);

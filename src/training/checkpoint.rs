@@ -295,8 +295,12 @@ impl Keeper {
         best: &Best,
         preprocessing: Preprocessing,
     ) -> Result<(), CheckpointError> {
-        let path = best_path(&self.checkpoints.folder, best.epoch);
-        if !path.is_file() {
+        if self
+            .best
+            .as_ref()
+            .is_none_or(|(epoch, _)| *epoch != best.epoch)
+        {
+            let path = best_path(&self.checkpoints.folder, best.epoch);
             weights::save(&path, &best.weights, preprocessing)?;
         }
         Ok(())

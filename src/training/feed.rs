@@ -227,7 +227,9 @@ impl<'a> Feed<'a> {
             removed: 0,
         };
         if used.used {
-            used.removed = Activations::make_room(model, set, folder, &estimate)?;
+            if estimate.fits() {
+                used.removed = Activations::make_room(model, set, folder, &estimate);
+            }
             let mut kept = match found {
                 Some(kept) => kept,
                 None => Activations::open(model, set, folder)?,

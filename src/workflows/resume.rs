@@ -315,7 +315,8 @@ fn tidy(dir: &Path) {
 }
 
 /// What becomes of a run's folder whose training ended without a model, and how the user is told: what was written
-/// down of the training stays, a folder without anything goes.
+/// down of the training stays, be it its state or, where the loss was lost, its best weights alone; a folder without
+/// anything goes.
 pub(super) fn given_up(dir: &Path, error: WorkflowError) -> WorkflowError {
     let best = Checkpoint::best_weights(dir);
     let exploded = matches!(error, WorkflowError::Train(TrainError::NotFinite { .. }));
