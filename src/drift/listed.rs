@@ -18,7 +18,8 @@ const UNKNOWN: u32 = 0;
 
 /// Three scores of the logits that a linear discriminant of the regular classes gives an image, and its distance to the
 /// nearest regular image of the same die, where dies are known. Each is calibrated on regular images that its fit has not
-/// seen. No head reads them: one that did was no better (docs/BENCHMARKS.md).
+/// seen. No head reads them: one that read energy, or the distance within a die, was no better (docs/BENCHMARKS.md); with ViM
+/// none was tried.
 pub(super) struct Listed {
     max_softmax: Fit<OnLogits<MaxSoftmax>>,
     energy: Fit<OnLogits<Energy>>,

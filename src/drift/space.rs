@@ -177,7 +177,7 @@ pub struct SpaceRows {
 impl SpaceRows {
     /// Mean of the calibrated scores of each image, within limits: the ranking before anything is labelled. Without
     /// those of pixels and of framing, which say nothing where no scene is seen twice; a head learns whether to listen
-    /// to them. With ViM, which a head gains nothing by.
+    /// to them. With ViM, which no head reads.
     #[must_use]
     pub fn fused(&self) -> Vec<f64> {
         let n = self.images;

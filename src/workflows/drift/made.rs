@@ -109,7 +109,8 @@ fn crowd(rows: &SpaceRows, images: usize, seed: u64) -> SpaceRows {
     }
 }
 
-/// A session over `images` made images with embeddings of 2,048 numbers, rows as wide as with all that is looked at.
+/// A session over `images` made images with embeddings of 2,048 numbers, rows of all that is looked at but for
+/// tiles of the strip.
 pub(in crate::workflows) fn made_session(images: usize) -> Result<DriftSession, WorkflowError> {
     let (regular, incoming) = (Made { seed: 10 }, Made { seed: 11 });
     let [known, new] = [0, 1].map(|seed| made_embeddings(DIFFERENT, DIM, seed));
