@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::folds::{Folds, out_of_fold};
-use super::{DriftError, EmbeddingView, Scorer};
+use super::DriftError;
 
 /// Makes the median absolute deviation of a normal distribution its standard deviation.
 const NORMAL: f64 = 1.482_602_218_505_602;
@@ -19,7 +18,7 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// From the out-of-fold scores of at least 2 regular images; see [`out_of_fold`].
+    /// From the out-of-fold scores of at least 2 regular images; see [`out_of_fold`](super::out_of_fold).
     ///
     /// # Errors
     /// [`DriftError::NoEmbeddings`], [`DriftError::TooFewImages`], [`DriftError::NonFinite`],
@@ -132,77 +131,11 @@ fn median(sorted: &[f64]) -> f64 {
     }
 }
 
-/// A score with its calibration: fitted on all regular images, calibrated on each of them held out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Calibrated<S> {
-    /// The score as it is.
-    pub scorer: S,
-    /// What its values mean.
-    pub calibration: Calibration,
-}
-
-impl<S: Scorer> Calibrated<S> {
-    /// Fits on all `regular` rows, and once more without each fold. `fit` is given the rows to fit on.
-    ///
-    /// # Errors
-    /// [`DriftError::LengthMismatch`] for folds of another number of images, [`DriftError::NonFinite`], those
-    /// of `fit`, of [`Scorer::score_all`] and of [`Calibration::new`].
-    pub fn fit(
-        regular: EmbeddingView<'_>,
-        folds: &Folds,
-        fit: impl Fn(&[usize]) -> Result<S, DriftError>,
-    ) -> Result<Self, DriftError> {
-        // Here, so that the row named is that of all rows.
-        regular.check(2)?;
-        if folds.images() != regular.len() {
-            return Err(DriftError::LengthMismatch {
-                rows: regular.len(),
-                labels: folds.images(),
-            });
-        }
-        let held_out = out_of_fold(folds, &fit, |scorer, rows| {
-            scorer.score_all(EmbeddingView::new(&regular.gather(rows), regular.dim())?)
-        })?;
-        let all: Vec<usize> = (0..regular.len()).collect();
-        Ok(Self {
-            scorer: fit(&all)?,
-            calibration: Calibration::new(held_out)?,
-        })
-    }
-
-    /// [`Calibration::quantile`] of the score of every row, in order.
-    ///
-    /// # Errors
-    /// As [`Scorer::score_all`].
-    pub fn quantiles(&self, rows: EmbeddingView<'_>) -> Result<Vec<f64>, DriftError> {
-        self.mapped(rows, |score| self.calibration.quantile(score))
-    }
-
-    /// [`Calibration::robust_z`] of the score of every row, in order.
-    ///
-    /// # Errors
-    /// As [`Scorer::score_all`].
-    pub fn robust_z(&self, rows: EmbeddingView<'_>) -> Result<Vec<f64>, DriftError> {
-        self.mapped(rows, |score| self.calibration.robust_z(score))
-    }
-
-    fn mapped(
-        &self,
-        rows: EmbeddingView<'_>,
-        map: impl Fn(f64) -> f64,
-    ) -> Result<Vec<f64>, DriftError> {
-        Ok(self.scorer.score_all(rows)?.into_iter().map(map).collect())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::ClassId;
-    use crate::drift::scorer::testing::noise;
-    use crate::drift::{Mahalanobis, NearestNeighbours};
 
     #[test]
     fn places_are_weibulls() {
@@ -239,54 +172,6 @@ mod tests {
             Calibration::new(vec![1.0, f64::NAN]),
             Err(DriftError::NonFinite { row: 1 })
         );
-    }
-
-    #[test]
-    fn regular_images_are_calibrated_on_fits_without_them() {
-        let data = noise(40, 6, 1);
-        let view = EmbeddingView::new(&data, 6).expect("rows");
-        let folds = Folds::of_images(40, 5, 1).expect("images");
-        // An image finds itself: in sample, all its distances to the nearest are 0.
-        let calibrated = Calibrated::fit(view, &folds, |rows| {
-            NearestNeighbours::fit(EmbeddingView::new(&view.gather(rows), 6)?, 1)
-        })
-        .expect("out of sample they differ");
-        assert_eq!(calibrated.calibration.images(), 40);
-        assert!(calibrated.calibration.median > 0.0);
-        let inside = calibrated.quantiles(view).expect("scored");
-        assert!(inside.iter().all(|q| *q < 0.1), "{inside:?}");
-        let fewer = Folds::of_images(39, 5, 1).expect("images");
-        assert!(matches!(
-            Calibrated::fit(view, &fewer, |_| NearestNeighbours::fit(view, 1)),
-            Err(DriftError::LengthMismatch { .. })
-        ));
-        let mut broken = data.clone();
-        broken[39 * 6] = f32::NAN;
-        let broken = EmbeddingView::new(&broken, 6).expect("rows");
-        assert_eq!(
-            Calibrated::fit(broken, &folds, |_| NearestNeighbours::fit(view, 1)),
-            Err(DriftError::NonFinite { row: 39 })
-        );
-    }
-
-    #[test]
-    fn a_calibrated_score_does_not_depend_on_company() {
-        let data = noise(60, 5, 2);
-        let view = EmbeddingView::new(&data, 5).expect("rows");
-        let folds = Folds::of_images(60, 4, 1).expect("images");
-        let classes: Vec<ClassId> = (0..60).map(|i| ClassId(i % 3)).collect();
-        let calibrated = Calibrated::fit(view, &folds, |rows| {
-            let classes: Vec<ClassId> = rows.iter().map(|row| classes[*row]).collect();
-            Mahalanobis::fit(EmbeddingView::new(&view.gather(rows), 5)?, &classes)
-        })
-        .expect("varied");
-        let (quantiles, z) = (calibrated.quantiles(view), calibrated.robust_z(view));
-        let (quantiles, z) = (quantiles.expect("scored"), z.expect("scored"));
-        for (row, (q, z)) in view.rows().zip(quantiles.iter().zip(&z)) {
-            let alone = EmbeddingView::new(row, 5).expect("a row");
-            assert_eq!(calibrated.quantiles(alone), Ok(vec![*q]));
-            assert_eq!(calibrated.robust_z(alone), Ok(vec![*z]));
-        }
     }
 
     proptest! {

@@ -2,9 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    DriftError, EmbeddingView, LogisticOptions, LogisticRegression, Projection, Standardizer,
-};
+use super::{DriftError, EmbeddingView, LogisticOptions, LogisticRegression, Standardizer};
 
 /// How to fit a head.
 pub type HeadOptions = LogisticOptions;
@@ -86,44 +84,6 @@ impl DriftHead {
     }
 }
 
-/// A head with the projection it works on: all that is needed to judge an embedding, and what is saved.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DriftDetector {
-    /// L2-normalisation and principal components.
-    pub projection: Projection,
-    /// Standardisation and logistic regression.
-    pub head: DriftHead,
-}
-
-impl DriftDetector {
-    /// Fits the projection on all `embeddings` and the head on the labelled ones; see
-    /// [`DriftHead::fit_projected`]. To refit with more labels keep the projection and refit the head.
-    ///
-    /// # Errors
-    /// As [`Projection::fit`] and [`DriftHead::fit_projected`].
-    pub fn fit(
-        embeddings: EmbeddingView<'_>,
-        labels: &[Option<bool>],
-        options: &HeadOptions,
-        seed: u64,
-    ) -> Result<Self, DriftError> {
-        let projection = Projection::fit(embeddings, Projection::COMPONENTS, seed)?;
-        let projected = projection.project_all(embeddings)?;
-        let features = EmbeddingView::new(&projected, projection.components())?;
-        let head = DriftHead::fit_projected(features, labels, options)?;
-        Ok(Self { projection, head })
-    }
-
-    /// Probability of drift of one embedding, in `[0, 1]`.
-    ///
-    /// # Errors
-    /// [`DriftError::DimensionMismatch`], [`DriftError::NonFinite`].
-    pub fn predict_proba(&self, embedding: &[f32]) -> Result<f64, DriftError> {
-        self.head
-            .predict_proba(&self.projection.project(embedding)?)
-    }
-}
-
 /// Scores rows by a head fitted without their labels: what `evaluation::cross_validate` asks for.
 ///
 /// `labels` may hold more than is cross-validated, such as images known to be regular from elsewhere:
@@ -173,20 +133,18 @@ mod tests {
     }
 
     #[test]
-    fn unlabelled_drift_is_found_and_the_detector_survives_saving() {
+    fn unlabelled_drift_is_found_and_the_head_survives_saving() {
         let (data, labels) = images(300);
         let view = EmbeddingView::new(&data, DIM).expect("rows");
-        let detector =
-            DriftDetector::fit(view, &labels, &HeadOptions::default(), 1).expect("labelled");
-        assert_eq!((detector.head.n_drift, detector.head.n_regular), (20, 80));
-        let p = |row| detector.predict_proba(view.row(row)).expect("same model");
-        let right = (0..300).filter(|i| (p(*i) >= 0.5) == (i % 5 == 0)).count();
+        let head = DriftHead::fit_projected(view, &labels, &HeadOptions::default()).expect("both");
+        assert_eq!((head.n_drift, head.n_regular), (20, 80));
+        let p = head.predict_proba_all(view).expect("same model");
+        let right = (0..300).filter(|i| (p[*i] >= 0.5) == (i % 5 == 0)).count();
         assert!(right > 270, "{right}");
-        let json = serde_json::to_string(&detector).expect("plain numbers");
-        let back: DriftDetector = serde_json::from_str(&json).expect("own format");
-        for row in 0..300 {
-            let again = back.predict_proba(view.row(row)).expect("same model");
-            assert!((again - p(row)).abs() < 1e-12);
+        let json = serde_json::to_string(&head).expect("plain numbers");
+        let back: DriftHead = serde_json::from_str(&json).expect("own format");
+        for (again, p) in back.predict_proba_all(view).expect("same").iter().zip(&p) {
+            assert!((again - p).abs() < 1e-12);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Scores, heads, thresholds and decisions over embeddings: pure numbers.
 //!
 //! A [`Scorer`] is fitted once on regular images and then judges one row at a time; higher always means more
-//! like drift. [`Calibrated`] maps its scores to places among regular images that the fit has not seen.
+//! like drift. [`Calibration`] maps its scores to places among regular images that the fit has not seen.
 //!
 //! | score | of | says |
 //! |---|---|---|
@@ -16,7 +16,7 @@
 //! | [`LocalContrast`] | any features and a score | scores more than similar regular images do |
 //! | [`FramingMatch`] | pictures | light and dark lie as in no regular picture |
 //! | [`FrameSizes`] | width and height | of no regular size |
-//! | [`PoolDensity`], [`PoolContrast`] | embeddings of regular and incoming images | new, wherever it lies |
+//! | [`PoolDensity`] | embeddings of regular and incoming images | new, wherever it lies |
 //!
 //! An embedding is L2-normalised and projected once ([`Projection`]); once drift is labelled, a
 //! [`DriftHead`] refits on the projected features within milliseconds. How well the head does is measured by
@@ -53,7 +53,6 @@ mod oddest_tile;
 mod padim;
 mod patch_core;
 mod pixel_spade;
-mod pool_contrast;
 mod pool_density;
 mod principal;
 mod projection;
@@ -64,7 +63,7 @@ mod spade;
 mod standardizer;
 mod vim;
 
-pub use calibration::{Calibrated, Calibration};
+pub use calibration::Calibration;
 pub use classifier::{LinearClassifier, OnLogits};
 pub use coreset::k_center;
 pub use decision::{Decision, cheapest, combine, gate, prior_shifted, regret, with_look};
@@ -75,7 +74,7 @@ pub use error::DriftError;
 pub use folds::{Folds, out_of_fold};
 pub use frame_size::FrameSizes;
 pub use framing::FramingMatch;
-pub use head::{DriftDetector, DriftHead, HeadOptions, held_out_scorer};
+pub use head::{DriftHead, HeadOptions, held_out_scorer};
 pub use head_temperature::HeadTemperature;
 pub use histogram::{HistogramBin, score_histogram};
 #[cfg(feature = "gui")]
@@ -90,7 +89,6 @@ pub use oddest_tile::OddestTile;
 pub use padim::{Padim, PadimBuilder, PadimOptions, organisers_batch_min_max};
 pub use patch_core::{PatchCore, PatchCoreBuilder, PatchCoreOptions, PatchPool, PatchReport};
 pub use pixel_spade::{PictureSource, PixelSpade, PixelSpadeScore};
-pub use pool_contrast::PoolContrast;
 pub use pool_density::PoolDensity;
 pub use projection::Projection;
 pub use score_meaning::score_meaning;

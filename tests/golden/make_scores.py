@@ -19,7 +19,7 @@ from sklearn.covariance import EmpiricalCovariance, ledoit_wolf
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import StandardScaler, normalize
+from sklearn.preprocessing import normalize
 
 rng = np.random.default_rng(2018)
 
@@ -210,7 +210,7 @@ def calibration_case():
 
 
 def pool_case():
-    dim, k, c = 5, 6, 0.3
+    dim, k = 5, 6
     regular, pool = short(rng.normal(size=(30, dim))), short(0.3 + rng.normal(size=(20, dim)))
     outside = short(rng.normal(size=(7, dim)))
     both = np.concatenate([regular, pool])
@@ -221,19 +221,14 @@ def pool_case():
         return np.log((p + 0.5) / (k - p + 0.5)) - np.log(20 / 30)
 
     search = NearestNeighbors().fit(both)
-    scaler = StandardScaler().fit(both)
-    model = LogisticRegression(C=c, class_weight="balanced", tol=1e-10, max_iter=10_000)
-    model.fit(scaler.transform(both), incoming)
     return {
         "dim": dim,
         "k": k,
-        "c": c,
         "regular": given(regular),
         "pool": given(pool),
         "outside": given(outside),
         "density_pool": flat(log_ratio(search.kneighbors(pool, k + 1)[1][:, 1:])),
         "density_outside": flat(log_ratio(search.kneighbors(outside, k)[1])),
-        "contrast_outside": flat(model.decision_function(scaler.transform(outside))),
     }
 
 
