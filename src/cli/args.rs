@@ -43,7 +43,7 @@ pub enum Command {
     Weights(WeightsCommand),
     /// Train a network and print its report on the test split
     #[cfg(feature = "torch")]
-    Train(TrainArgs),
+    Train(Box<TrainArgs>),
     /// Train every row of the study's table and print it
     #[cfg(feature = "torch")]
     Study(StudyArgs),
@@ -218,7 +218,7 @@ pub struct TrainArgs {
     /// Go on with a run that was stopped or killed: its folder, or its name under the project's runs/
     #[arg(long, value_name = "RUN", conflicts_with_all = [
         "model", "size", "preset", "plan", "epochs", "batch", "learning_rate", "patience", "balance", "loss",
-        "weights", "monitor", "group_by", "train_per_class", "seed", "threads", "out",
+        "augmentation", "weights", "monitor", "group_by", "train_per_class", "seed", "threads", "out",
     ])]
     pub resume: Option<PathBuf>,
     /// A model of `driftscope models`
@@ -248,6 +248,9 @@ pub struct TrainArgs {
     /// How to meet the imbalance of the classes
     #[arg(long, value_name = "HOW", value_parser = ["none", "undersample", "weights"])]
     pub balance: Option<String>,
+    /// How training images are changed at random: not at all, or as in the study (15 degrees of rotation, 1 of shear, 7 % of zoom)
+    #[arg(long, value_name = "HOW", value_parser = ["none", "study"])]
+    pub augmentation: Option<String>,
     /// What training lowers
     #[arg(long, value_name = "LOSS", value_parser = ["ce", "cross_entropy", "focal"])]
     pub loss: Option<String>,
@@ -297,6 +300,12 @@ pub struct StudyArgs {
     /// Epochs at most, of each phase [default: the presets']
     #[arg(long, value_name = "N")]
     pub epochs: Option<usize>,
+    /// How to meet the imbalance of the classes [default: the presets']
+    #[arg(long, value_name = "HOW", value_parser = ["none", "undersample", "weights"])]
+    pub balance: Option<String>,
+    /// How training images are changed at random: not at all, or as in the study [default: the presets']
+    #[arg(long, value_name = "HOW", value_parser = ["none", "study"])]
+    pub augmentation: Option<String>,
     /// Seeds splits, weights and batches
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use crate::domain::Split;
 use crate::evaluation::Report;
 use crate::jobs::JobContext;
-use crate::training::{Balance, Loss, Monitor, PhaseStart, Plan, TrainEvent, preset, preset_for};
+use crate::training::{
+    Augmentation, Balance, Loss, Monitor, PhaseStart, Plan, TrainEvent, preset, preset_for,
+};
 use crate::workflows::{self, RunSummary, StudyRequest, TrainRequest, WorkflowError};
 
 use super::args::{EvaluateArgs, ModelsArgs, PredictArgs, StudyArgs, TrainArgs};
@@ -74,15 +76,26 @@ fn plan(args: &TrainArgs) -> Result<Plan> {
     plan.seed = args.seed.unwrap_or(plan.seed);
     plan.group_by = args.group_by.clone().or(plan.group_by);
     plan.train_per_class = args.train_per_class.or(plan.train_per_class);
-    plan.balance = match args.balance.as_deref() {
-        Some("undersample") => Balance::Undersample,
-        Some("weights") => Balance::Weights,
-        Some(_) => Balance::None,
-        None => plan.balance,
-    };
+    plan.balance = balance(args.balance.as_deref()).unwrap_or(plan.balance);
+    plan.augmentation = augmentation(args.augmentation.as_deref()).unwrap_or(plan.augmentation);
     plan.monitor = monitor.unwrap_or(plan.monitor);
     plan.check()?;
     Ok(plan)
+}
+
+fn balance(word: Option<&str>) -> Option<Balance> {
+    word.map(|word| match word {
+        "undersample" => Balance::Undersample,
+        "weights" => Balance::Weights,
+        _ => Balance::None,
+    })
+}
+
+fn augmentation(word: Option<&str>) -> Option<Augmentation> {
+    word.map(|word| match word {
+        "study" => Augmentation::study(),
+        _ => Augmentation::default(),
+    })
 }
 
 pub fn train(args: &TrainArgs, output: &Output) -> Result<()> {
@@ -208,6 +221,8 @@ pub fn study(args: &StudyArgs, output: &Output) -> Result<()> {
         weights: args.weights.clone(),
         size: args.size,
         epochs: args.epochs,
+        balance: balance(args.balance.as_deref()),
+        augmentation: augmentation(args.augmentation.as_deref()),
         seed: args.seed,
         threads: args.threads,
     };

@@ -30,4 +30,6 @@ pub use plan::{
 };
 pub use trainer::{Fitted, TrainData, TrainError, fit, resume};
 
+// What a plan is made of.
 pub use crate::domain::Precision;
+pub use crate::imaging::Augmentation;

@@ -309,7 +309,7 @@ pub enum WorkflowError {
     #[error("{0}")]
     NothingToDo(String),
     /// Too many images cannot be read.
-    #[error("none of the {count} images can be read; the first says: {first}")]
+    #[error("none of the {count} images can be used; the first says: {first}")]
     Unreadable {
         /// How many.
         count: usize,

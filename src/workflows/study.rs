@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::jobs::JobContext;
 use crate::models::ModelSpec;
 use crate::project::Snapshot;
-use crate::training::{Plan, PlanError, TrainEvent, preset, study_names};
+use crate::training::{Augmentation, Balance, Plan, PlanError, TrainEvent, preset, study_names};
 
 use super::{
     RunSummary, TrainRequest, WorkflowError, resume::resume, resume::unfinished,
@@ -24,6 +24,10 @@ pub struct StudyRequest {
     pub size: Option<u32>,
     /// Epochs at most, of each phase, where not the preset's.
     pub epochs: Option<usize>,
+    /// How the imbalance of the classes is met, where not as the preset does.
+    pub balance: Option<Balance>,
+    /// How training images are changed at random, where not as the preset does.
+    pub augmentation: Option<Augmentation>,
     /// Seed of all, where not the preset's.
     pub seed: Option<u64>,
     /// Threads for libtorch.
@@ -51,6 +55,8 @@ pub fn study_plans(request: &StudyRequest) -> Result<Vec<(String, Plan)>, Workfl
         let readable = request.size.filter(|size| spec.check_size(*size).is_ok());
         plan.size = readable.unwrap_or(plan.size);
         plan.epochs = request.epochs.unwrap_or(plan.epochs);
+        plan.balance = request.balance.unwrap_or(plan.balance);
+        plan.augmentation = request.augmentation.unwrap_or(plan.augmentation);
         plan.seed = request.seed.unwrap_or(plan.seed);
         for phase in &mut plan.phases {
             phase.epochs = request.epochs.or(phase.epochs);
@@ -182,6 +188,8 @@ mod tests {
         let request = StudyRequest {
             weights: Some(folder.path().to_owned()),
             epochs: Some(2),
+            balance: Some(Balance::Weights),
+            augmentation: Some(Augmentation::study()),
             seed: Some(7),
             ..StudyRequest::default()
         };
@@ -196,12 +204,17 @@ mod tests {
                 "{name}"
             );
             assert_eq!(plan.seed, 7);
+            assert_eq!(plan.balance, Balance::Weights);
+            assert_eq!(plan.augmentation, Augmentation::study());
         }
         let small = StudyRequest {
             size: Some(100),
             ..StudyRequest::default()
         };
         for (name, plan) in study_plans(&small).expect("plans") {
+            // As the preset has it where nothing is said.
+            assert_eq!(plan.balance == Balance::Undersample, name == "baseline");
+            assert!(plan.augmentation.is_none(), "{name}");
             let size = if name == "vit_head" { 224 } else { 100 };
             assert_eq!(plan.size, size, "{name}");
         }

@@ -23,7 +23,7 @@ use crate::app::widgets::section;
 use crate::app::widgets::thumb_grid::{Tile, Touch, thumb_grid};
 use crate::domain::ClassId;
 use crate::evaluation::Report;
-use crate::training::{Balance, Monitor, PhaseStart, preset_names};
+use crate::training::{Augmentation, Balance, Monitor, PhaseStart, preset_names};
 
 const SIDE: f32 = 252.0;
 /// Height of the card with the plan's fields.
@@ -459,6 +459,22 @@ impl TrainView {
                         ui.selectable_value(&mut plan.balance, balance, word(balance));
                     }
                 })
+            });
+            field(ui, cx, "Random changes", |ui| {
+                let study = Augmentation::study();
+                let now = match plan.augmentation {
+                    changes if changes.is_none() => "none",
+                    changes if changes == study => "as in the study",
+                    _ => "as the plan's file says",
+                };
+                let said = "Of images that are learned from, never of those that are measured on. The study: rotation \
+                            by up to 15°, shear by up to 1°, zoom by up to 7 %. Other values: edit the plan as TOML.";
+                let choice = combo(ui, "augmentation", now, |ui| {
+                    let changes = &mut plan.augmentation;
+                    ui.selectable_value(changes, Augmentation::default(), "none");
+                    ui.selectable_value(changes, study, "as in the study");
+                });
+                choice.on_hover_text(said)
             });
             field(ui, cx, "Never split", |ui| {
                 let now = plan.group_by.clone();

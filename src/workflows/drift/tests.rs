@@ -204,6 +204,22 @@ fn remembered_embeddings_that_are_no_numbers_are_made_again() {
 }
 
 #[test]
+fn a_network_whose_answers_are_no_numbers_is_refused_by_name() {
+    let (_folder, snapshot) = project();
+    let run = find_run(&snapshot, None).expect("a run");
+    let file = run.dir.join("model.safetensors");
+    let weights = tch::Tensor::read_safetensors(&file).expect("weights");
+    // All finite, but layer after layer they lead out of what a number can hold.
+    let grown: Vec<(String, tch::Tensor)> = weights
+        .into_iter()
+        .map(|(name, values)| (name, values * 1e20))
+        .collect();
+    tch::Tensor::write_safetensors(&grown, &file).expect("written");
+    let refused = prepared(&snapshot).err().expect("no numbers").to_string();
+    assert!(refused.contains("of the 24 images can be used; the first says: cnn03 makes of 040.png what is no finite number"), "{refused}");
+}
+
+#[test]
 fn embeddings_that_tell_nothing_are_a_sentence_and_constant_numbers_no_matter() {
     let (_folder, snapshot) = project();
     prepared(&snapshot).expect("a session");
