@@ -10,7 +10,7 @@ use super::widgets::{badge, number, section, value_row, value_row_wide};
 use crate::domain::{ClassId, ImageId, Label};
 use crate::drift::{Decision, score_meaning};
 use crate::labels::{Event, Kind, Source};
-use crate::workflows::ImageScore;
+use crate::workflows::{ImageScore, share_in_words};
 
 /// Neighbours shown.
 const NEIGHBOURS: usize = 8;
@@ -212,8 +212,8 @@ fn about(ui: &mut Ui, cx: &ViewContext<'_>, image: ImageId) {
         }
     }
     if let Some(opinion) = cx.predictions.drift(image).filter(|_| cx.suggestion) {
-        let percent = format!("{:.1} percentile", opinion.anomaly * 100.0);
-        value_row(ui, p, "anomaly", percent);
+        let lower = share_in_words(f64::from(opinion.anomaly));
+        value_row(ui, p, "anomaly", format!("above {lower} of regular"));
     }
     ui.spacing_mut().item_spacing.y = 6.0;
     ui.add_space(12.0);

@@ -144,14 +144,20 @@ pub struct ImageScore {
 }
 
 impl ImageScore {
-    /// The share of regular images that score lower, `97.3 %`; never all of them.
+    /// The share of regular images that score lower, in words.
     #[must_use]
     pub fn share(&self) -> String {
-        if self.place < 0.9995 {
-            format!("{:.1} %", 100.0 * self.place)
-        } else {
-            "> 99.9 %".to_owned()
-        }
+        share_in_words(self.place)
+    }
+}
+
+/// A share of regular images, `0..=1`, as `97.3 %`; never all of them, for none was measured to lie beyond all there can be.
+#[must_use]
+pub fn share_in_words(share: f64) -> String {
+    if share < 0.9995 {
+        format!("{:.1} %", 100.0 * share)
+    } else {
+        "> 99.9 %".to_owned()
     }
 }
 

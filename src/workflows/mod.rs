@@ -71,7 +71,7 @@ pub use drift::Places;
 #[cfg(feature = "torch")]
 pub use drift::{
     DriftResult, DriftScore, DriftSession, DriftSource, ImageScore, QUEUE_SEED, drift_labels,
-    prepare_drift, save_ranking,
+    prepare_drift, save_ranking, share_in_words,
 };
 #[cfg(feature = "torch")]
 pub use embed::{Body, embed, predict, write_predictions};

@@ -27,7 +27,7 @@ use crate::training::{Augmentation, Balance, Monitor, PhaseStart, preset_names};
 
 const SIDE: f32 = 252.0;
 /// Height of the card with the plan's fields.
-const FIELDS: f32 = 306.0;
+const FIELDS: f32 = 341.0;
 
 /// What the view shows.
 #[derive(Clone, Copy)]
@@ -460,7 +460,7 @@ impl TrainView {
                     }
                 })
             });
-            field(ui, cx, "Random changes", |ui| {
+            field(ui, cx, "Augmentation", |ui| {
                 let study = Augmentation::study();
                 let now = match plan.augmentation {
                     changes if changes.is_none() => "none",
