@@ -213,7 +213,7 @@ fn about(ui: &mut Ui, cx: &ViewContext<'_>, image: ImageId) {
     }
     if let Some(opinion) = cx.predictions.drift(image).filter(|_| cx.suggestion) {
         let lower = share_in_words(f64::from(opinion.anomaly));
-        value_row(ui, p, "anomaly", format!("above {lower} of regular"));
+        value_row(ui, p, "anomaly above", format!("{lower} of regular"));
     }
     ui.spacing_mut().item_spacing.y = 6.0;
     ui.add_space(12.0);
