@@ -4,7 +4,7 @@ use approx::assert_abs_diff_eq;
 use driftscope::domain::ClassId;
 use driftscope::drift::{
     EmbeddingView, LogisticOptions, LogisticRegression, NearestNeighbours, Projection,
-    RelativeMahalanobis, Scorer, Standardizer,
+    RelativeMahalanobis, Scorer,
 };
 use serde::Deserialize;
 
@@ -12,7 +12,6 @@ use serde::Deserialize;
 struct Golden {
     logistic: Vec<Logistic>,
     projection: ProjectionCase,
-    standardizer: StandardizerCase,
     distance: Distance,
 }
 
@@ -36,13 +35,6 @@ struct ProjectionCase {
     explained_variance: Vec<f64>,
     explained_variance_ratio: f64,
     projected: Vec<f64>,
-}
-
-#[derive(Deserialize)]
-struct StandardizerCase {
-    dim: usize,
-    x: Vec<f32>,
-    scaled: Vec<f64>,
 }
 
 #[derive(Deserialize)]
@@ -105,18 +97,6 @@ fn the_projection_is_scikit_learns() {
     let projected = ours.project_all(embeddings).expect("same model");
     let projected: Vec<f64> = projected.into_iter().map(f64::from).collect();
     assert_all_close(&projected, &case.projected, 1e-5);
-}
-
-#[test]
-fn the_standardizer_is_scikit_learns() {
-    let case = golden().standardizer;
-    let rows = view(&case.x, case.dim);
-    let ours = Standardizer::fit(rows).expect("rows");
-    let scaled: Vec<f64> = rows
-        .rows()
-        .flat_map(|row| ours.transform(row).expect("same width"))
-        .collect();
-    assert_all_close(&scaled, &case.scaled, 1e-12);
 }
 
 #[test]

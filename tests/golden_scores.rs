@@ -346,7 +346,7 @@ fn oddest_tile() {
     let of = |values| TileRows { shape, values };
     let images = case.held_out.len();
     let (known, queries) = (of(&case.x), of(&case.queries));
-    let fitted = OddestTile::fit(&known, images).expect("whole rows");
+    let fitted = OddestTile::fit(&known, &Vec::from_iter(0..images)).expect("whole rows");
     let (fitted, held_out) = fitted.expect("varied");
     assert_all_close(&held_out, &case.held_out, 1e-3);
     let found = fitted.score_all(&queries, case.scores.len());

@@ -4,7 +4,7 @@
 use driftscope::{
     domain::{ClassId, CostMatrix, ImageId},
     jobs::JobContext,
-    training::{Example, PixelSource, Plan, TrainData, fit},
+    training::{Checkpoints, Example, Phase, PixelSource, Plan, TrainData, TrainEvent, fit},
 };
 
 const SIZE: u32 = 48;
@@ -39,41 +39,57 @@ fn thirty_trainings_grow_the_process_by_less_than_a_twentieth() {
         size: SIZE,
         epochs: 2,
         batch: 8,
+        // With a body that learns, one that is folded and run once, and the state written down as it goes.
+        phases: vec![Phase::of("all"), Phase::of("head")],
         ..Plan::default()
     };
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut kept = 0;
     let cost = CostMatrix::try_from(vec![vec![0.0, 1.0], vec![1.0, 0.0]]).expect("square");
-    let train = || {
+    let mut train = || {
+        let run = tempfile::tempdir_in(&folder).expect("a folder");
         let data = TrainData {
             pixels: &pixels,
             classes: vec!["even".into(), "odd".into()],
             train: examples[..32].to_vec(),
             validation: examples[32..40].to_vec(),
             test: examples[40..].to_vec(),
-            cache: None,
-            checkpoints: None,
+            cache: Some(run.path().join("activations")),
+            checkpoints: Some(Checkpoints {
+                folder: run.path().to_owned(),
+                share: 1.0,
+            }),
         };
-        fit(&plan, &data, &cost, &JobContext::detached(), &mut |_| {}).expect("trained");
+        fit(&plan, &data, &cost, &JobContext::detached(), &mut |event| {
+            let written = matches!(event, TrainEvent::Kept { .. });
+            let cached =
+                matches!(&event, TrainEvent::Phase(p) if p.cache.is_some_and(|c| c.computed > 0));
+            kept += usize::from(written) + usize::from(cached);
+        })
+        .expect("trained");
     };
     // The first few fill libtorch's own caches.
     for _ in 0..5 {
         train();
     }
     // A thread may still hold its scratch memory when a training returns: the lowest of a few is what stays.
-    let stays = || {
+    let stays = |train: &mut dyn FnMut()| {
         let levels = (0..5).map(|_| {
             train();
             resident_pages()
         });
         levels.fold(f64::INFINITY, f64::min)
     };
-    let before = stays();
+    let before = stays(&mut train);
     for _ in 0..25 {
         train();
     }
-    let growth = stays() / before - 1.0;
+    let growth = stays(&mut train) / before - 1.0;
     assert!(
         growth < 0.05,
         "resident memory grew by {:.1} %",
         growth * 100.0
     );
+    // In each of the forty: the activations, and the state after an epoch.
+    assert!(kept >= 80, "{kept}");
 }

@@ -523,7 +523,7 @@ impl App {
         let suggestion = w
             .walk
             .current()
-            .filter(|_| self.settings.suggestion)
+            .filter(|_| self.settings.suggestion && !self.is_repeat())
             .is_some_and(|image| w.predictions.get(image).is_some());
         Availability {
             open: true,

@@ -80,6 +80,7 @@ impl App {
             (Some(image), Some(session)) => session.scores_of(image),
             _ => Vec::new(),
         };
+        let blind = view == View::Label && w.walk.is_blind();
         let cx = ViewContext {
             palette,
             commands: &self.commands,
@@ -93,8 +94,9 @@ impl App {
             scores: &scores,
             groups: &w.groups,
             offer: offer.as_ref(),
-            suggestion: settings.suggestion,
-            blind: view == View::Label && w.walk.is_blind(),
+            // What a model says would tell what was answered before.
+            suggestion: settings.suggestion && !blind,
+            blind,
         };
         Panel::left("rail")
             .exact_size(64.0)

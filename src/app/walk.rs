@@ -22,8 +22,8 @@ pub struct Walk {
     images: Vec<ImageId>,
     position: usize,
     why: HashMap<ImageId, String>,
-    /// Images shown a second time, to measure how repeatable the labelling is.
-    repeats: HashSet<ImageId>,
+    /// Places in `images` where one is shown a second time, to measure how repeatable the labelling is.
+    repeats: HashSet<usize>,
     /// A label is on its way to the disk; what is typed meanwhile waits for the next image.
     saving: Option<Ticket>,
     typed: VecDeque<Action>,
@@ -62,9 +62,7 @@ impl Walk {
     /// Whether labels already given are hidden, so that the next one is given afresh.
     #[must_use]
     pub fn is_blind(&self) -> bool {
-        let shown = self.current();
-        self.strategy == Some(Strategy::BlindRepeats)
-            || shown.is_some_and(|image| self.repeats.contains(&image))
+        self.strategy == Some(Strategy::BlindRepeats) || self.repeats.contains(&self.position)
     }
 
     /// The queue that finds drift, still empty: [`deal`](Self::deal) fills it.
@@ -84,6 +82,8 @@ impl Walk {
             return;
         }
         self.images.truncate(self.position + 1 + SETTLED);
+        // Those that were never shown are asked for again.
+        self.repeats.retain(|place| *place < self.images.len());
         let settled = self
             .images
             .get(self.position..)
@@ -100,7 +100,7 @@ impl Walk {
                 continue;
             }
             if reason.is_blind() {
-                self.repeats.insert(*image);
+                self.repeats.insert(self.images.len());
             }
             self.why.insert(*image, reason.sentence());
             self.images.push(*image);
@@ -110,7 +110,9 @@ impl Walk {
     /// Images shown, or about to be, a second time.
     #[must_use]
     pub fn repeated(&self) -> Vec<ImageId> {
-        self.repeats.iter().copied().collect()
+        let at = self.repeats.iter();
+        at.filter_map(|place| self.images.get(*place).copied())
+            .collect()
     }
 
     /// The images, in order.
@@ -308,6 +310,18 @@ mod tests {
         assert_eq!(walk.repeated(), [ImageId(0)]);
         walk.go(9);
         assert!(!walk.is_blind());
+        // Where it was shown first its label is to be seen.
+        walk.go(0);
+        assert!(!walk.is_blind());
+        // One that is dealt away unshown is none.
+        walk.go(9);
+        walk.deal(&(40..50).map(near).collect::<Vec<_>>(), &none);
+        let repeat = (ImageId(2), Reason::Repeat);
+        walk.deal(&[near(50), near(51), near(52), repeat], &none);
+        assert!(walk.repeated().contains(&ImageId(2)));
+        walk.deal(&[near(60)], &none);
+        assert_eq!(walk.repeated(), [ImageId(0)]);
+        assert!(!walk.images()[9..].contains(&ImageId(2)));
         // Queues of other kinds are frozen.
         let mut frozen = Walk::new("cell".to_owned(), vec![ImageId(1)], 0);
         frozen.deal(&[near(5)], &none);

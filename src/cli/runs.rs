@@ -274,10 +274,11 @@ pub fn study(args: &StudyArgs, output: &Output) -> Result<()> {
 fn study_row(name: &str, run: &RunSummary) -> String {
     let report = &run.report;
     let [low, high] = report.macro_f1_ci;
-    let start = if run.plan.weights.is_some() {
-        "pretrained"
-    } else {
-        "from scratch"
+    let start = match (&run.plan.weights, run.plan.frozen_at_random()) {
+        (Some(_), _) => "pretrained",
+        (None, None) => "from scratch",
+        // What never learns stays as it was drawn.
+        (None, Some(_)) => "random body",
     };
     format!(
         "{name:22} {start:12} n {:>5}  macro-F1 {:.3} ({low:.3} to {high:.3})  weighted F1 {:.3}  PWA {:.5} (constant {:.5})  {:>5.1} min",

@@ -20,7 +20,7 @@ impl Folds {
     ///
     /// # Errors
     /// [`DriftError::NoEmbeddings`] for no image, [`DriftError::OneGroup`].
-    pub fn by_group(groups: &[u32], count: usize, seed: u64) -> Result<Self, DriftError> {
+    pub fn by_group(groups: &[usize], count: usize, seed: u64) -> Result<Self, DriftError> {
         let mut rows: Vec<usize> = (0..groups.len()).collect();
         rows.sort_by_key(|row| groups[*row]);
         let mut members: Vec<&[usize]> = rows.chunk_by(|a, b| groups[*a] == groups[*b]).collect();
@@ -53,8 +53,20 @@ impl Folds {
         if images == 1 {
             return Err(DriftError::TooFewImages { rows: 1, needed: 2 });
         }
-        let groups: Vec<u32> = (0..).take(images).collect();
+        let groups: Vec<usize> = (0..images).collect();
         Self::by_group(&groups, count, seed)
+    }
+
+    /// As [`by_group`](Self::by_group), but where all images are of one group each is taken for itself: there is nothing
+    /// else to hold out.
+    ///
+    /// # Errors
+    /// As [`of_images`](Self::of_images).
+    pub fn apart(groups: &[usize], count: usize, seed: u64) -> Result<Self, DriftError> {
+        match Self::by_group(groups, count, seed) {
+            Err(DriftError::OneGroup) => Self::of_images(groups.len(), count, seed),
+            dealt => dealt,
+        }
     }
 
     /// Number of folds.
@@ -147,7 +159,7 @@ mod tests {
     proptest! {
         #[test]
         fn groups_stay_together_and_folds_are_even(
-            groups in prop::collection::vec(0_u32..12, 2..80), count in 0_usize..9, seed in 0_u64..99,
+            groups in prop::collection::vec(0_usize..12, 2..80), count in 0_usize..9, seed in 0_u64..99,
         ) {
             let Ok(folds) = Folds::by_group(&groups, count, seed) else {
                 prop_assert!(groups.iter().all(|g| *g == groups[0]));

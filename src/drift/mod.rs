@@ -18,9 +18,9 @@
 //! | [`FrameSizes`] | width and height | of no regular size |
 //! | [`PoolDensity`] | embeddings of regular and incoming images | new, wherever it lies |
 //!
-//! An embedding is L2-normalised and projected once ([`Projection`]); once drift is labelled, a
-//! [`DriftHead`] refits on the projected features within milliseconds. How well the head does is measured by
-//! `evaluation::cross_validate` with [`held_out_scorer`]. [`DuplicateGroups`] says which images are nearly the
+//! An embedding is L2-normalised and projected once ([`Projection`]); once drift is labelled, a head
+//! ([`DriftSpace::fit_weighted_head`]) refits on the projected features and the scores within milliseconds. How well it
+//! does is measured by `evaluation::cross_validate_grouped`. [`DuplicateGroups`] says which images are nearly the
 //! same, so that neither a fold nor a queue treats them as different.
 
 mod appearance;
@@ -36,9 +36,7 @@ mod error;
 mod folds;
 mod frame_size;
 mod framing;
-mod head;
 mod head_temperature;
-mod histogram;
 #[cfg(feature = "gui")]
 mod layout;
 mod linalg;
@@ -60,7 +58,6 @@ mod score_meaning;
 mod scorer;
 mod space;
 mod spade;
-mod standardizer;
 mod vim;
 
 pub use calibration::Calibration;
@@ -74,9 +71,7 @@ pub use error::DriftError;
 pub use folds::{Folds, out_of_fold};
 pub use frame_size::FrameSizes;
 pub use framing::FramingMatch;
-pub use head::{DriftHead, HeadOptions, held_out_scorer};
 pub use head_temperature::HeadTemperature;
-pub use histogram::{HistogramBin, score_histogram};
 #[cfg(feature = "gui")]
 pub use layout::{LayoutStep, leading_two, neighbour_layout};
 pub use local::LocalShape;
@@ -95,5 +90,4 @@ pub use score_meaning::score_meaning;
 pub use scorer::Scorer;
 pub use space::{DriftSpace, Fitted, Images, LocalSource, NamedScores, Pool, SpaceRows};
 pub use spade::{Spade, SpadeScore};
-pub use standardizer::Standardizer;
 pub use vim::Vim;

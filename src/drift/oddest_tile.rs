@@ -29,16 +29,17 @@ struct Tile {
 }
 
 impl OddestTile {
-    /// Fits on the tiles of the first `images` regular images, and returns the score of each beside images that it is
-    /// not among. None where no tile says anything.
+    /// Fits on the tiles of regular images, one for each entry of `groups`, and returns the score of each beside images
+    /// that neither it nor another of its group is among. None where no tile says anything.
     ///
     /// # Errors
     /// [`DriftError::TooFewImages`], [`DriftError::NoEmbeddings`], [`DriftError::NonFinite`].
     pub fn fit(
         source: &dyn LocalSource,
-        images: usize,
+        groups: &[usize],
     ) -> Result<Option<(Self, Vec<f64>)>, DriftError> {
-        let folds = Folds::of_images(images, FOLDS, SEED)?;
+        let images = groups.len();
+        let folds = Folds::apart(groups, FOLDS, SEED)?;
         let mut tiles = Vec::new();
         let mut scores = vec![f64::NEG_INFINITY; images];
         for at in 0..source.shape().positions {
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn one_odd_tile_is_enough_and_an_image_scores_alone_as_among_others() {
         let known = Made((0..60).map(regular).collect());
-        let (fitted, held_out) = OddestTile::fit(&known, 60)
+        let (fitted, held_out) = OddestTile::fit(&known, &Vec::from_iter(0..60))
             .expect("fitted")
             .expect("varies");
         let mut sorted = held_out.clone();
@@ -174,15 +175,19 @@ mod tests {
         for image in &mut known.0 {
             image[..SHAPE.channels].fill(1.0);
         }
-        let (fitted, _) = OddestTile::fit(&known, 20)
+        let (fitted, _) = OddestTile::fit(&known, &Vec::from_iter(0..20))
             .expect("fitted")
             .expect("varies");
         let says: Vec<bool> = fitted.tiles.iter().map(Option::is_some).collect();
         assert_eq!(says, [false, true, true]);
         known.0 = vec![vec![1.0; 24]; 20];
-        assert!(OddestTile::fit(&known, 20).expect("fitted").is_none());
+        assert!(
+            OddestTile::fit(&known, &Vec::from_iter(0..20))
+                .expect("fitted")
+                .is_none()
+        );
         known.0[3][4] = f32::NAN;
-        let broken = OddestTile::fit(&known, 20).err();
+        let broken = OddestTile::fit(&known, &Vec::from_iter(0..20)).err();
         assert!(
             matches!(broken, Some(DriftError::NonFinite { .. })),
             "{broken:?}"

@@ -14,8 +14,7 @@ const ROWS_PER_BLOCK: usize = 32;
 /// Directions with less than this share of the largest variance are rounding noise.
 const NOISE: f64 = 1e-9;
 
-/// L2-normalisation followed by principal component analysis, fitted once per set of embeddings and then
-/// cached with what it projects.
+/// L2-normalisation followed by principal component analysis, fitted once per set of embeddings: no label changes it.
 ///
 /// Directions are found by randomised subspace iteration (Halko, Martinsson & Tropp 2011) with a fixed
 /// seed; each points where its largest loading is positive. Projected values are centred, not scaled.

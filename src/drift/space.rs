@@ -4,10 +4,10 @@
 use super::folds::{Folds, out_of_fold};
 use super::linalg::{dot, normalised};
 use super::{
-    Calibration, DriftError, EmbeddingView, LocalContrast, LocalShape, LogisticOptions,
-    LogisticRegression, Mahalanobis, NearestNeighbours, OddestTile, PatchCore, PatchCoreBuilder,
-    PatchCoreOptions, PictureSource, PoolDensity, Projection, RelativeMahalanobis, Scorer, Spade,
-    SpadeScore,
+    Calibration, DriftError, DuplicateGroups, EmbeddingView, LocalContrast, LocalShape,
+    LogisticOptions, LogisticRegression, Mahalanobis, NearestNeighbours, OddestTile, PatchCore,
+    PatchCoreBuilder, PatchCoreOptions, PictureSource, PoolDensity, Projection,
+    RelativeMahalanobis, Scorer, Spade, SpadeScore,
     appearance::{self, Appearance, Seen},
     listed::{self, Listed},
 };
@@ -259,7 +259,9 @@ impl DriftSpace {
         let dim = projection.components();
         let projected = projection.project_all(learned)?;
         let rows = EmbeddingView::new(&projected, dim)?;
-        let folds = Folds::of_images(rows.len(), FOLDS, SEED)?;
+        // Near-duplicates are held out together: else they would vouch for each other.
+        let groups = DuplicateGroups::find(learned)?;
+        let folds = Folds::apart(groups.ids(), FOLDS, SEED)?;
         let pool_rows = match &pool {
             Some(pool) => projection.project_all(pool.images.embeddings)?,
             None => Vec::new(),
@@ -300,7 +302,7 @@ impl DriftSpace {
             keep(name, Some(scores));
         }
         let spots = match train.local {
-            Some(local) => match Spots::fit(local, rows.len()) {
+            Some(local) => match Spots::fit(local, groups.ids()) {
                 Ok((spots, scores, descriptors)) => {
                     train_scores.push((PATCHES, scores));
                     Some((spots, descriptors))
@@ -319,7 +321,7 @@ impl DriftSpace {
             places
         });
         let tiles = match train.tiles {
-            Some(tiles) => OddestTile::fit(tiles, rows.len())?,
+            Some(tiles) => OddestTile::fit(tiles, groups.ids())?,
             None => None,
         };
         let tiles = match tiles {
@@ -727,14 +729,15 @@ fn scores_of(
 }
 
 impl Spots {
-    /// Chooses a bank from each two thirds of the images and scores the others by it: no image is compared with its
-    /// own places. The first bank is kept; it is as large as the others, so that what is judged later is judged
+    /// Chooses a bank from each two thirds of the images, one for each entry of `groups`, and scores the others by it:
+    /// no image is compared with its own places, nor with those of an image of its group. The first bank is kept; it is as large as the others, so that what is judged later is judged
     /// as those were. Also returns score and descriptor of every image.
     fn fit(
         local: &dyn LocalSource,
-        images: usize,
+        groups: &[usize],
     ) -> Result<(Self, Vec<f64>, Vec<f32>), DriftError> {
-        let folds = Folds::of_images(images, BANKS, SEED)?;
+        let images = groups.len();
+        let folds = Folds::apart(groups, BANKS, SEED)?;
         let options = PatchCoreOptions {
             // They come projected.
             dims: None,
@@ -745,7 +748,7 @@ impl Spots {
         let mut first = None;
         let mut scores = vec![0.0; images];
         let mut descriptors = Vec::new();
-        for third in 0..BANKS {
+        for third in 0..folds.count() {
             let mut builder = PatchCoreBuilder::new(local.shape(), options)?;
             for row in folds.fitted(third) {
                 builder.add(&local.image(row))?;

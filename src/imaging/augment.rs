@@ -12,9 +12,9 @@ const WEIGHT_BITS: u32 = 11;
 /// The weight 1.
 const WEIGHT_ONE: u32 = 1 << WEIGHT_BITS;
 
-/// How far an image may be changed at random while training. Each value is half of a range around "no
-/// change"; all zero, the default, is none. There are no flips: they hurt in the study, since a ribbon
-/// has a direction.
+/// How far an image may be changed at random while training. Each number is half of a range around "no
+/// change"; all zero, the default, is none. Flips are off: they hurt in the study, since a ribbon has a
+/// direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Augmentation {
@@ -28,6 +28,10 @@ pub struct Augmentation {
     pub shift: f32,
     /// Grey levels are multiplied by `1 - brightness ..= 1 + brightness`; `0..=1`.
     pub brightness: f32,
+    /// Every other image, drawn at random, is mirrored left to right.
+    pub flip_horizontal: bool,
+    /// Every other image, drawn at random, is mirrored top to bottom.
+    pub flip_vertical: bool,
 }
 
 /// A value of an [`Augmentation`] that makes no sense.
@@ -90,7 +94,7 @@ impl Augmentation {
     pub fn draw(&self, seed: u64) -> Transform {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut within = |half: f32| half * (2.0 * rng.random::<f32>() - 1.0);
-        Transform {
+        let mut drawn = Transform {
             rotation_deg: within(self.rotation_deg),
             shift_x: within(self.shift),
             shift_y: within(self.shift),
@@ -98,7 +102,15 @@ impl Augmentation {
             zoom_x: 1.0 + within(self.zoom),
             zoom_y: 1.0 + within(self.zoom),
             brightness: 1.0 + within(self.brightness),
+        };
+        // A negative zoom mirrors the result, as Keras flips what it has rotated and zoomed.
+        if rng.random::<bool>() && self.flip_horizontal {
+            drawn.zoom_x = -drawn.zoom_x;
         }
+        if rng.random::<bool>() && self.flip_vertical {
+            drawn.zoom_y = -drawn.zoom_y;
+        }
+        drawn
     }
 
     /// Writes to `out` the square image `pixels` of `side` x `side` bytes, changed by what
@@ -135,9 +147,9 @@ pub struct Transform {
     pub rotation_deg: f32,
     /// Shear in degrees.
     pub shear_deg: f32,
-    /// Factor along the rows.
+    /// Factor along the rows; below 0 it mirrors left to right, too.
     pub zoom_x: f32,
-    /// Factor along the columns.
+    /// Factor along the columns; below 0 it mirrors top to bottom, too.
     pub zoom_y: f32,
     /// Shift along the rows, as a fraction of the side.
     pub shift_x: f32,
@@ -294,6 +306,41 @@ mod tests {
     }
 
     #[test]
+    fn flips_mirror_every_other_image_and_leave_the_other_changes_as_they_were() {
+        let flipping = Augmentation {
+            flip_horizontal: true,
+            flip_vertical: true,
+            ..Augmentation::default()
+        };
+        assert!(!flipping.is_none());
+        let pixels = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+        let mut seen = std::collections::BTreeMap::new();
+        for seed in 0..400 {
+            *seen
+                .entry(changed(&flipping, &pixels, 3, seed))
+                .or_insert(0) += 1;
+        }
+        let expected: [[u8; 9]; 4] = [
+            [1, 2, 3, 4, 5, 6, 7, 8, 9],
+            [3, 2, 1, 6, 5, 4, 9, 8, 7],
+            [7, 8, 9, 4, 5, 6, 1, 2, 3],
+            [9, 8, 7, 6, 5, 4, 3, 2, 1],
+        ];
+        let found: Vec<&[u8]> = seen.keys().map(Vec::as_slice).collect();
+        assert_eq!(found, expected.each_ref().map(|image| &image[..]));
+        assert!(seen.values().all(|n| *n > 60), "{seen:?}");
+        let both = Augmentation {
+            flip_horizontal: true,
+            ..Augmentation::study()
+        };
+        for seed in 0..20 {
+            let (plain, flipped) = (Augmentation::study().draw(seed), both.draw(seed));
+            let zoom_x = flipped.zoom_x.abs();
+            assert_eq!(Transform { zoom_x, ..flipped }, plain);
+        }
+    }
+
+    #[test]
     fn a_quarter_turn_moves_pixels_and_a_whole_shift_leaves_the_edge() {
         #[rustfmt::skip]
         let pixels = [
@@ -390,15 +437,23 @@ mod tests {
     }
 
     fn any_augmentation() -> impl Strategy<Value = Augmentation> {
-        (0.0..=180_f32, 0.0..=45_f32, 0.0..=0.9_f32, 0.0..=1_f32).prop_map(
-            |(rotation_deg, shear_deg, zoom, shift)| Augmentation {
-                rotation_deg,
-                shear_deg,
-                zoom,
-                shift,
-                brightness: 0.0,
-            },
+        (
+            0.0..=180_f32,
+            0.0..=45_f32,
+            0.0..=0.9_f32,
+            0.0..=1_f32,
+            any::<bool>(),
         )
+            .prop_map(|(rotation_deg, shear_deg, zoom, shift, flip_horizontal)| {
+                Augmentation {
+                    rotation_deg,
+                    shear_deg,
+                    zoom,
+                    shift,
+                    flip_horizontal,
+                    ..Augmentation::default()
+                }
+            })
     }
 
     proptest! {
@@ -424,7 +479,7 @@ mod tests {
             prop_assert!(drawn.shear_deg.abs() <= bright.shear_deg);
             prop_assert!(drawn.shift_x.abs().max(drawn.shift_y.abs()) <= bright.shift);
             for zoom in [drawn.zoom_x, drawn.zoom_y] {
-                prop_assert!((zoom - 1.0).abs() <= bright.zoom + 1e-6);
+                prop_assert!((zoom.abs() - 1.0).abs() <= bright.zoom + 1e-6);
             }
             prop_assert!((drawn.brightness - 1.0).abs() <= 0.5);
         }

@@ -188,6 +188,33 @@ mod tests {
     }
 
     #[test]
+    fn gradients_above_the_norm_are_scaled_down_to_it_together_and_others_left() {
+        let store = nn::VarStore::new(Device::Cpu);
+        let variables = [store.root().zeros("a", &[2]), store.root().zeros("b", &[1])];
+        let gradients = [[2.0_f32, 3.0].as_slice(), &[6.0]];
+        let clipped = |most: f64| {
+            let mut adam = Adam::new(store.trainable_variables(), 1e-3);
+            adam.limit_norm(most);
+            adam.begin();
+            for (variable, gradient) in variables.iter().zip(gradients) {
+                let sum = (variable * Tensor::from_slice(gradient)).sum(Kind::Float);
+                sum.backward();
+            }
+            adam.scale_down(most);
+            let all = variables.iter().map(|v| v.grad().copy());
+            all.flat_map(|g| Vec::<f32>::try_from(g).expect("values"))
+                .collect::<Vec<f32>>()
+        };
+        // Of norm 7.
+        let close = |found: &[f32], expected: [f32; 3]| {
+            let wrong = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
+            assert!(wrong.fold(0.0, f32::max) < 1e-6, "{found:?}");
+        };
+        close(&clipped(8.0), [2.0, 3.0, 6.0]);
+        close(&clipped(3.5), [1.0, 1.5, 3.0]);
+    }
+
+    #[test]
     fn twenty_steps_are_those_of_libtorch() {
         // Not a multiple of any vector, and more than one part.
         let shape = [3, 40_009];

@@ -38,24 +38,27 @@ pub(super) fn due(labelled: usize) -> usize {
 /// Counts drift in the control sample of `labels` (true for drift). The length of the sample follows from
 /// the number of labels alone, never from what they say, and images that another part of the queue had
 /// shown already count like the rest: the share of drift in it estimates that of all images without bias.
-/// As far as the sample is not labelled yet it ends before the first image that is missing.
+/// The one image that is its turn now may be missing still. Where more are, the labels were not given in the order of
+/// the queue but to images chosen for what they look like, and those of the order that have one tell nothing: then
+/// there is no sample.
 #[must_use]
 pub fn control_sample(labels: &[Option<bool>], seed: u64) -> ControlSample {
-    let labelled = labels.iter().flatten().count();
-    let sample = control_order(labels.len(), seed)
-        .into_iter()
-        .take(due(labelled))
-        .map_while(|image| labels[image]);
-    sample.fold(
-        ControlSample {
-            drift: 0,
-            images: 0,
-        },
-        |so_far, drift| ControlSample {
-            drift: so_far.drift + usize::from(drift),
-            images: so_far.images + 1,
-        },
-    )
+    let due = due(labels.iter().flatten().count());
+    let order = control_order(labels.len(), seed);
+    let known: Vec<bool> = order
+        .iter()
+        .take(due)
+        .map_while(|image| labels[*image])
+        .collect();
+    let sample = if known.len() + 1 < due {
+        &[]
+    } else {
+        known.as_slice()
+    };
+    ControlSample {
+        drift: sample.iter().filter(|drift| **drift).count(),
+        images: sample.len(),
+    }
 }
 
 #[cfg(test)]
@@ -77,5 +80,27 @@ mod tests {
         let so_far = control_sample(&labels, 3);
         assert_eq!((so_far.drift, so_far.images), (1, 2));
         assert_eq!(control_sample(&[], 3).images, 0);
+        // Those that the order would show next are passed over.
+        for image in &order[30..45] {
+            labels[*image] = Some(false);
+        }
+        assert_eq!(control_sample(&labels, 3).images, 0);
+    }
+
+    #[test]
+    fn labels_given_for_what_images_look_like_are_no_sample_of_them() {
+        // A tenth is drift, and the user labels all of it and little else: by the map, or from the top of a ranking.
+        let (images, mut said) = (400, 0);
+        for seed in 0..200 {
+            let drift = |image: usize| image.is_multiple_of(10);
+            let looked = |image: usize| drift(image) || image % 40 == 1;
+            let labels: Vec<Option<bool>> = (0..images)
+                .map(|image| looked(image).then_some(drift(image)))
+                .collect();
+            let sample = control_sample(&labels, seed);
+            assert_eq!(sample.drift, 0, "{sample:?}");
+            said += sample.images;
+        }
+        assert_eq!(said, 0);
     }
 }

@@ -208,6 +208,38 @@ mod tests {
     }
 
     #[test]
+    fn smoothed_labels_and_weighted_classes_are_those_of_the_formulas() {
+        let rows = [([2.0_f64, -1.0, 0.5], 0_usize), ([0.1, 0.2, -0.3], 2)];
+        let log_softmax = |z: [f64; 3]| {
+            let sum: f64 = z.iter().map(|v| v.exp()).sum();
+            z.map(|v| v - sum.ln())
+        };
+        // Szegedy et al. 2016, section 7: a share of the target is spread evenly over all classes.
+        let smoothed = Plan {
+            label_smoothing: 0.3,
+            ..Plan::default()
+        };
+        let of = |(z, t): ([f64; 3], usize)| {
+            let log = log_softmax(z);
+            -0.7 * log[t] - 0.3 * log.iter().sum::<f64>() / 3.0
+        };
+        let expected = f64::midpoint(of(rows[0]), of(rows[1]));
+        assert_close(loss(&smoothed, &[1, 1, 1]), expected);
+        // PyTorch's mean is weighted, too.
+        let weighted = Plan {
+            balance: Balance::Weights,
+            ..Plan::default()
+        };
+        let weights: Vec<f64> = balanced_weights(&[7, 2, 1])
+            .into_iter()
+            .map(f64::from)
+            .collect();
+        let of = |(z, t): ([f64; 3], usize)| -weights[t] * log_softmax(z)[t];
+        let expected = (of(rows[0]) + of(rows[1])) / (weights[0] + weights[2]);
+        assert_close(loss(&weighted, &[7, 2, 1]), expected);
+    }
+
+    #[test]
     fn adjusted_logits_ask_more_of_rare_classes() {
         let plan = Plan {
             logit_adjustment: 1.0,

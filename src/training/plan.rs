@@ -539,9 +539,14 @@ impl Plan {
                 (changes.shift * 100.0, "shift", " %"),
                 (changes.brightness * 100.0, "brightness", " %"),
             ];
-            let parts: Vec<String> = (parts.iter().filter(|(value, ..)| *value > 0.0))
+            let mut parts: Vec<String> = (parts.iter().filter(|(value, ..)| *value > 0.0))
                 .map(|(value, name, unit)| format!("{name} {value:.0}{unit}"))
                 .collect();
+            let flips = [
+                (changes.flip_horizontal, "flips left to right"),
+                (changes.flip_vertical, "flips top to bottom"),
+            ];
+            parts.extend(flips.iter().filter(|f| f.0).map(|f| f.1.to_owned()));
             words += &format!(", training images changed at random ({})", parts.join(", "));
         }
         if self.loss == Loss::Focal {

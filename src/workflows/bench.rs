@@ -413,8 +413,12 @@ fn training(_: &Path, place: &Path, context: &JobContext) -> Result<Vec<Figure>,
 }
 
 #[cfg(feature = "torch")]
-fn inference(_: &Path, _: &Path, context: &JobContext) -> Result<Vec<Figure>, WorkflowError> {
-    super::bench_networks::infer(context)
+fn inference(
+    data: &Path,
+    place: &Path,
+    context: &JobContext,
+) -> Result<Vec<Figure>, WorkflowError> {
+    super::bench_networks::infer(&project(data, place)?.snapshot(), context)
 }
 
 #[cfg(feature = "torch")]

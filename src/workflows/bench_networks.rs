@@ -1,19 +1,24 @@
 //! `bench train`, `bench infer` and `bench checkpoint`: steps of the trainer itself, answers of the networks, and
-//! writing down the state of a training, on pixels of noise at the study's size. What they cost depends neither on
-//! the pixels nor on the weights.
+//! writing down the state of a training, at the study's size. Training reads pixels of noise: what it costs depends
+//! neither on the pixels nor on the weights. Answers are given to the images of the data set, from the pixel cache.
 
 use std::path::Path;
 use std::time::Instant;
 
+use crate::domain::ImageId;
+use crate::imaging::{Framing, PixelCache};
 use crate::inference::answers;
 use crate::jobs::{JobContext, StopReason};
 use crate::models::{Model, Precision, best_device, stack};
+use crate::project::Snapshot;
 use crate::storage::create_dir;
 use crate::training::{
     Checkpoint, Checkpoints, Monitor, Phase, Plan, TrainData, TrainError, TrainEvent, fit,
 };
 
+use super::embed::wanted;
 use super::noise::{CLASSES, IMAGES, Noise, classes, cost, example};
+use super::scan::contents;
 use super::{Figure, WorkflowError};
 
 const MODELS: [&str; 3] = ["cnn01", "cnn02", "cnn03"];
@@ -56,25 +61,32 @@ pub(super) fn train(place: &Path, context: &JobContext) -> Result<Vec<Figure>, W
         }
         let what = format!("train inception_v3 {}", part.replace('_', ""));
         context.report(MODELS.len() as u64, MODELS.len() as u64, &what);
-        let mut rates = epochs(part, &pixels, place, context)?;
+        let (mut rates, pass) = epochs(part, &pixels, place, context)?;
         rates.sort_by(f64::total_cmp);
         figures.push(Figure {
             images_per_s: rates.get(rates.len() / 2).copied(),
             best_images_per_s: rates.last().copied(),
             ..Figure::count(&what, PHASE_IMAGES * rates.len())
         });
+        if pass.is_some() {
+            figures.push(Figure {
+                images_per_s: pass,
+                // Those that differ, and the one that is measured on is among them.
+                ..Figure::count(&format!("{what}, frozen layers once"), IMAGES)
+            });
+        }
     }
     Ok(figures)
 }
 
-/// Images per second of whole epochs of one part of InceptionV3 on kept activations; the first is a warm-up
-/// and left out, and so is the pass that fills the cache.
+/// Images per second of whole epochs of one part of InceptionV3 on kept activations, of which the first is a warm-up
+/// and left out; and of the pass that fills the cache.
 fn epochs(
     part: &str,
     pixels: &Noise,
     place: &Path,
     context: &JobContext,
-) -> Result<Vec<f64>, WorkflowError> {
+) -> Result<(Vec<f64>, Option<f64>), WorkflowError> {
     let data = TrainData {
         pixels,
         classes: classes(),
@@ -94,27 +106,39 @@ fn epochs(
         ..Plan::default()
     };
     let steps = PHASE_IMAGES.div_ceil(BATCH);
-    let mut rates = Vec::new();
+    let (mut rates, mut pass) = (Vec::new(), None);
     // What is reported is the figure, not the training.
     let quiet = JobContext {
         progress: crate::jobs::ProgressCell::default(),
         ..context.clone()
     };
-    fit(&plan, &data, &cost(), &quiet, &mut |event| {
-        if let TrainEvent::Step {
+    fit(&plan, &data, &cost(), &quiet, &mut |event| match event {
+        TrainEvent::Step {
             step, images_per_s, ..
-        } = event
-            && step == steps
-        {
-            rates.push(images_per_s);
+        } if step == steps => rates.push(images_per_s),
+        TrainEvent::Phase(phase) => {
+            let filled = phase.cache.filter(|cache| cache.computed > 0);
+            pass = filled.map(|cache| cache.computed as f64 / cache.seconds);
         }
+        _ => {}
     })?;
-    Ok(rates.split_off(1.min(rates.len())))
+    Ok((rates.split_off(1.min(rates.len())), pass))
 }
 
-/// Answers of InceptionV3 from pixels that are there: in the quickest precision this processor has, and in fp32.
-pub(super) fn infer(context: &JobContext) -> Result<Vec<Figure>, WorkflowError> {
-    let pixels = Noise::new(SIZE);
+/// Answers of InceptionV3 from the pixel cache: in the quickest precision this processor has, and in fp32.
+pub(super) fn infer(
+    snapshot: &Snapshot,
+    context: &JobContext,
+) -> Result<Vec<Figure>, WorkflowError> {
+    let images: Vec<ImageId> = snapshot.manifest.ids().take(IMAGES).collect();
+    let (content, _) = contents(snapshot, &images, context)?;
+    let wanted = wanted(snapshot, &images, &content);
+    let mut pixels = PixelCache::open(&snapshot.cache(), SIZE, Framing::default());
+    pixels.fill(&wanted, context)?;
+    let pixels: Vec<&[u8]> = wanted
+        .iter()
+        .filter_map(|image| pixels.get(&image.content, image.die))
+        .collect();
     let device = best_device();
     let model = Model::new("inception_v3", SIZE, CLASSES, 1, device)?;
     let mut figures = Vec::new();
@@ -130,19 +154,19 @@ pub(super) fn infer(context: &JobContext) -> Result<Vec<Figure>, WorkflowError> 
             }
             context.report(round as u64, INFERENCE_ROUNDS as u64, what);
             let started = Instant::now();
-            for batch in pixels.0.chunks(INFERENCE_BATCH) {
-                let images = stack(batch.iter().map(|p| &p[..]), SIZE, device);
+            for batch in pixels.chunks(INFERENCE_BATCH) {
+                let images = stack(batch.iter().copied(), SIZE, device);
                 std::hint::black_box(answers(&network.forward(&images)));
             }
             if round > 0 {
-                rates.push(IMAGES as f64 / started.elapsed().as_secs_f64());
+                rates.push(pixels.len() as f64 / started.elapsed().as_secs_f64());
             }
         }
         rates.sort_by(f64::total_cmp);
         figures.push(Figure {
             images_per_s: rates.get(rates.len() / 2).copied(),
             best_images_per_s: rates.last().copied(),
-            ..Figure::count(what, IMAGES * rates.len())
+            ..Figure::count(what, pixels.len() * rates.len())
         });
     }
     Ok(figures)

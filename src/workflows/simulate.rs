@@ -361,11 +361,26 @@ impl World<'_> {
         }
     }
 
+    /// That the class that plays drift cannot be both found and measured.
+    fn too_few(&self) -> WorkflowError {
+        let of_class = |(_, class): &&(ImageId, ClassId)| *class == self.drift;
+        WorkflowError::NothingToDo(format!(
+            "{} cannot play drift with {} of {} images: one must be there to be found and another, of another group and no \
+             near-duplicate of it, to measure by; choose another class",
+            self.manifest.classes.label(self.drift),
+            self.labelled.iter().filter(of_class).count(),
+            self.labelled.len(),
+        ))
+    }
+
     fn play(&self, request: &SimulateRequest, seed: u64) -> Result<Play, WorkflowError> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let [train, pool, measured] = self
             .split(request.drift_rate, &mut rng)
             .map(|rows| self.part(&rows));
+        if ![&pool, &measured].iter().all(|p| p.drift.contains(&true)) {
+            return Err(self.too_few());
+        }
         let [known_part, shown_part, judged_part] = [&train, &pool, &measured].map(|part| {
             let memory = self.memory.as_ref();
             Seen::new(
@@ -778,6 +793,21 @@ mod tests {
                 .filter_map(|(id, i)| Some((id, i.2?)))
                 .collect(),
             drift: ClassId(0),
+        }
+    }
+
+    #[test]
+    fn a_class_too_small_to_be_found_and_measured_is_named() {
+        let manifest = manifest();
+        // One image, and two of which neither may go without the other.
+        let alone = [vec![(0, None, None)], vec![(0, Some(1), None); 2]];
+        for drift in alone {
+            let regular = (0..20).map(|_| (1, None, None));
+            let images: Vec<_> = drift.iter().copied().chain(regular).collect();
+            let world = world(&manifest, &images);
+            let error = world.play(&request(&[0]), 1).err().expect("refused");
+            let said = format!("with {} of {} images", drift.len(), images.len());
+            assert!(error.to_string().contains(&said), "{error}");
         }
     }
 

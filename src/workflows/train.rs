@@ -535,3 +535,38 @@ pub(super) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(
     atomic_write(path, text.as_bytes())?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workflows::testing;
+
+    #[test]
+    fn undersampling_leaves_as_many_of_each_class_as_the_smallest_has_and_measures_on_all() {
+        let (folder, project) = testing::project(20);
+        for i in 5..20 {
+            let name = format!("data/bars/bars_{i}.png");
+            std::fs::remove_file(folder.path().join(name)).expect("removed");
+        }
+        drop(project);
+        let data = crate::workflows::OpenRequest::from(folder.path().join("data"));
+        let snapshot = crate::workflows::open(&data).expect("a project").snapshot();
+        let counts = |balance| {
+            let plan = Plan {
+                balance,
+                ..Plan::default()
+            };
+            let parts = Parts::of(&snapshot, &plan).expect("two classes");
+            let of = |class: u8| {
+                let one = |e: &&Example| e.class.0 == class;
+                parts.train.iter().filter(one).count()
+            };
+            let measured = (parts.validation.len(), parts.test.len());
+            ([of(0), of(1)], measured)
+        };
+        let (all, measured) = counts(Balance::None);
+        let (cut, as_before) = counts(Balance::Undersample);
+        assert!(all[0] < all[1], "{all:?}");
+        assert_eq!((cut, as_before), ([all[0]; 2], measured));
+    }
+}

@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import StandardScaler, normalize
+from sklearn.preprocessing import normalize
 
 warnings.simplefilter("ignore", ConvergenceWarning)
 rng = np.random.default_rng(157)
@@ -72,12 +72,6 @@ def projection_case():
     }
 
 
-def standardizer_case():
-    x = short(rng.normal(size=(9, 4)) * [1, 100, 0.01, 0] + [0, 5, 3, 7])
-    scaled = StandardScaler().fit_transform(x.astype(float))
-    return {"dim": 4, "x": x.astype(float).ravel().tolist(), "scaled": scaled.ravel().tolist()}
-
-
 def distance_case():
     """Mahalanobis (Lee et al. 2018) and relative Mahalanobis (Ren et al. 2021), by their definitions."""
     classes = rng.integers(0, 3, 50)
@@ -109,7 +103,6 @@ golden = {
     "versions": {"numpy": np.__version__, "scikit-learn": sklearn.__version__},
     "logistic": list(logistic_cases()),
     "projection": projection_case(),
-    "standardizer": standardizer_case(),
     "distance": distance_case(),
 }
 

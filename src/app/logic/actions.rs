@@ -10,6 +10,7 @@ use super::super::finder::Finder;
 use super::super::labeller::Order;
 use super::super::theme::{self, Theme};
 use super::super::toasts::Level;
+use super::super::walk::Walk;
 use crate::domain::{ClassId, ImageId, Label};
 use crate::labels::Source;
 use crate::queue::Strategy;
@@ -266,9 +267,10 @@ impl App {
         self.send_label(images, label, source);
     }
 
-    fn is_repeat(&self) -> bool {
+    /// Whether the image shown is there to be labelled afresh.
+    pub(super) fn is_repeat(&self) -> bool {
         let walk = self.workspace.as_ref().map(|w| &w.walk);
-        walk.is_some_and(|walk| walk.is_blind())
+        self.view == View::Label && walk.is_some_and(Walk::is_blind)
     }
 
     pub(super) fn send_label(
@@ -277,7 +279,7 @@ impl App {
         label: Option<Label>,
         source: Source,
     ) {
-        let shown = self.settings.suggestion;
+        let shown = self.settings.suggestion && !self.is_repeat();
         let Some(w) = &mut self.workspace else {
             return;
         };

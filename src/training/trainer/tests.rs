@@ -1,6 +1,6 @@
 use super::*;
 use crate::domain::ImageId;
-use crate::training::{Loss, Phase, Sampler, Schedule};
+use crate::training::{Augmentation, Balance, Loss, Phase, Sampler, Schedule};
 
 const SIZE: u32 = 32;
 
@@ -269,7 +269,7 @@ fn noise(n: usize) -> (Stripes, Vec<Example>) {
 }
 
 #[test]
-fn only_the_part_that_learns_changes_and_a_later_phase_begins_at_the_best() {
+fn only_the_part_that_learns_changes() {
     let (pixels, examples) = noise(28);
     let data = TrainData {
         train: examples[..16].to_vec(),
@@ -314,6 +314,15 @@ fn every_method_trains_and_says_what_it_needs_later() {
             ..long()
         },
         Plan {
+            // Little enough to be learned from few images; those that are measured on are never changed.
+            augmentation: Augmentation {
+                shift: 0.1,
+                brightness: 0.2,
+                ..Augmentation::default()
+            },
+            ..long()
+        },
+        Plan {
             schedule: Schedule::Cosine,
             warmup_epochs: 1.0,
             logit_adjustment: 1.0,
@@ -353,4 +362,204 @@ fn every_method_trains_and_says_what_it_needs_later() {
         let (_, loss) = evaluate(&fitted.model, &feed, &data.validation);
         assert!((loss - best.val_loss).abs() < 1e-6, "{plan:?}: {loss}");
     }
+}
+
+/// Training and validation loss of each epoch, and its rate at the end.
+fn course_of(plan: &Plan, data: &TrainData<'_>) -> Vec<[f64; 3]> {
+    let fitted = fit(plan, data, &cost(), &JobContext::detached(), &mut |_| {}).expect("trained");
+    let epochs = fitted.history.iter();
+    epochs
+        .map(|e| [e.train_loss, e.val_loss, e.learning_rate])
+        .collect()
+}
+
+#[test]
+fn each_method_by_itself_changes_what_is_learned() {
+    let (pixels, examples) = stripes(64);
+    let data = data(&pixels, &examples);
+    // Every other image of one class.
+    let rare = |e: &Example| e.class.index() == 0 || e.image.index() % 4 == 1;
+    let data = TrainData {
+        train: data.train.iter().copied().filter(rare).collect(),
+        ..data
+    };
+    let short = || Plan {
+        epochs: 2,
+        ..plan()
+    };
+    let phases = |second: Phase| Plan {
+        phases: vec![Phase::of("all"), second],
+        ..short()
+    };
+    let clip = |gradient_clip| Plan {
+        gradient_clip,
+        ..short()
+    };
+    let pairs = [
+        (
+            "focal loss",
+            short(),
+            Plan {
+                loss: Loss::Focal,
+                ..short()
+            },
+        ),
+        (
+            "class weights",
+            short(),
+            Plan {
+                balance: Balance::Weights,
+                ..short()
+            },
+        ),
+        (
+            "smoothing",
+            short(),
+            Plan {
+                label_smoothing: 0.1,
+                ..short()
+            },
+        ),
+        (
+            "adjustment",
+            short(),
+            Plan {
+                logit_adjustment: 1.0,
+                ..short()
+            },
+        ),
+        (
+            "averages",
+            short(),
+            Plan {
+                ema_decay: 0.9,
+                ..short()
+            },
+        ),
+        (
+            "warm-up",
+            short(),
+            Plan {
+                warmup_epochs: 1.0,
+                ..short()
+            },
+        ),
+        (
+            "cosine",
+            short(),
+            Plan {
+                schedule: Schedule::Cosine,
+                ..short()
+            },
+        ),
+        (
+            "augmentation",
+            short(),
+            Plan {
+                augmentation: Augmentation::study(),
+                ..short()
+            },
+        ),
+        // Both go the same way but for the limit.
+        ("clipping", clip(1000.0), clip(1e-2)),
+        (
+            "sampler",
+            phases(Phase::of("all")),
+            phases(Phase {
+                sampler: Some(Sampler::ClassBalanced),
+                ..Phase::of("all")
+            }),
+        ),
+        (
+            "new head",
+            phases(Phase::of("head")),
+            phases(Phase {
+                reset_head: true,
+                ..Phase::of("head")
+            }),
+        ),
+    ];
+    for (method, plain, with) in pairs {
+        let (plain, with) = (course_of(&plain, &data), course_of(&with, &data));
+        let losses = |course: &[[f64; 3]]| course.iter().map(|e| [e[0], e[1]]).collect::<Vec<_>>();
+        assert_ne!(losses(&plain), losses(&with), "{method}");
+    }
+    let rates = |plan: &Plan| {
+        course_of(plan, &data)
+            .iter()
+            .map(|e| e[2])
+            .collect::<Vec<_>>()
+    };
+    let falling = rates(&Plan {
+        schedule: Schedule::Cosine,
+        warmup_epochs: 1.0,
+        epochs: 4,
+        ..plan()
+    });
+    assert!(
+        falling.is_sorted_by(|a, b| a > b) && falling.len() == 4,
+        "{falling:?}"
+    );
+    assert!(
+        (falling[0] - plan().learning_rate).abs() < 1e-12,
+        "{falling:?}"
+    );
+}
+
+#[test]
+fn a_later_phase_begins_at_the_best_epoch_of_the_one_before() {
+    let (pixels, examples) = stripes(64);
+    let data = data(&pixels, &examples);
+    // So quick that an epoch is often worse than the one before; then so slow that nothing moves.
+    let phase = |part: &str, learning_rate, epochs| Phase {
+        learning_rate: Some(learning_rate),
+        epochs: Some(epochs),
+        ..Phase::of(part)
+    };
+    let run = |seed| {
+        let plan = Plan {
+            seed,
+            phases: vec![phase("all", 0.03, 4), phase("head", 1e-12, 1)],
+            ..plan()
+        };
+        course_of(&plan, &data)
+            .iter()
+            .map(|e| e[1])
+            .collect::<Vec<f64>>()
+    };
+    let best_of = |losses: &[f64]| losses[..4].iter().copied().fold(f64::INFINITY, f64::min);
+    let ended_worse = (1..20).map(run).find(|l| l[3] > best_of(l) + 0.05);
+    let losses = ended_worse.expect("one whose last epoch is not its best");
+    assert!((losses[4] - best_of(&losses)).abs() < 1e-3, "{losses:?}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn without_room_the_frozen_layers_run_in_every_epoch() {
+    let (pixels, examples) = noise(28);
+    let part = |from: usize, to: usize| examples[from..to].to_vec();
+    let data = TrainData {
+        train: part(0, 16),
+        validation: part(16, 22),
+        test: part(22, 28),
+        // A disk of no size.
+        cache: Some("/proc/driftscope".into()),
+        ..data(&pixels, &noise(64).1)
+    };
+    let mut said = None;
+    let fitted = fit(
+        &frozen(&["head"]),
+        &data,
+        &cost(),
+        &JobContext::detached(),
+        &mut |e| {
+            if let TrainEvent::Phase(part) = e {
+                said = part.cache;
+            }
+        },
+    );
+    assert_eq!(fitted.expect("trained").history.len(), 2);
+    let cache = said.expect("wanted");
+    assert!(!cache.used && cache.computed == 0, "{cache:?}");
+    assert!(cache.estimate.missing() > 0 && !cache.estimate.fits());
 }

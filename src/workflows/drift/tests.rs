@@ -6,6 +6,7 @@ use rand::RngExt;
 use tempfile::TempDir;
 
 use super::*;
+use crate::evaluation::BinaryScores;
 use crate::project::DriftChoice;
 use crate::training::Plan;
 use crate::workflows::{OpenRequest, TrainRequest, find_run, open, train};
@@ -208,13 +209,14 @@ fn a_network_whose_answers_are_no_numbers_is_refused_by_name() {
     let (_folder, snapshot) = project();
     let run = find_run(&snapshot, None).expect("a run");
     let file = run.dir.join("model.safetensors");
-    let weights = tch::Tensor::read_safetensors(&file).expect("weights");
+    let mut bytes = fs::read(&file).expect("weights");
+    let (length, _) = bytes.split_first_chunk::<8>().expect("a header");
+    let values = 8 + u64::from_le_bytes(*length) as usize;
     // All finite, but layer after layer they lead out of what a number can hold.
-    let grown: Vec<(String, tch::Tensor)> = weights
-        .into_iter()
-        .map(|(name, values)| (name, values * 1e20))
-        .collect();
-    tch::Tensor::write_safetensors(&grown, &file).expect("written");
+    for value in bytes[values..].as_chunks_mut::<4>().0 {
+        *value = (f32::from_le_bytes(*value) * 1e20).to_le_bytes();
+    }
+    fs::write(&file, bytes).expect("written");
     let refused = prepared(&snapshot).err().expect("no numbers").to_string();
     assert!(refused.contains("of the 24 images can be used; the first says: cnn03 makes of 040.png what is no finite number"), "{refused}");
 }
@@ -439,4 +441,63 @@ fn without_incoming_images_the_regular_ones_are_not_their_own_neighbours() {
             .iter()
             .all(|s| s.name != DriftSpace::DENSITY)
     );
+}
+
+/// Labels of the first `n` images of a made session, the share `rate` of them drift whatever they look like.
+fn meaningless(n: usize, rate: f64, seed: u64) -> Vec<(ImageId, bool)> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let label = |i| (ImageId::from(i), rng.random_bool(rate));
+    (0..n).map(label).collect()
+}
+
+#[test]
+fn labels_that_mean_nothing_are_as_good_as_chance_out_of_fold() {
+    let session = made_session(200).expect("made");
+    let mut aucs = Vec::new();
+    for seed in 0..4 {
+        let labels = meaningless(120, 0.4, seed);
+        let result = session.refit(&labels, 1);
+        let quality = result.quality.expect("both kinds");
+        aucs.push(quality.roc_auc.mean);
+        // The head itself has learned them by heart, so that one that judged its own examples would shine.
+        let labelled = session.labelled(&labels);
+        let own = session.fit_head(&labelled).expect("fitted");
+        let drift: Vec<bool> = labels.iter().map(|(_, drift)| *drift).collect();
+        let own = BinaryScores::new(&own[..120], &drift).expect("both kinds");
+        let own = own.roc_auc().expect("both kinds");
+        assert!(own > 0.7, "{own}");
+        // And what is shown of labelled images is what those say that have not seen their label.
+        let shown = |image: ImageId| result.scores.iter().find(|s| s.image == image);
+        for (image, _) in &labels {
+            let shown = shown(*image).and_then(|s| s.probability);
+            assert_eq!(shown, quality.out_of_fold[image.index()], "{image:?}");
+        }
+    }
+    let mean = aucs.iter().sum::<f64>() / aucs.len() as f64;
+    assert!((0.35..0.65).contains(&mean), "a label leaked: {aucs:?}");
+}
+
+#[test]
+fn labels_that_mean_something_are_learned_out_of_fold() {
+    let mut session = made_session(200).expect("made");
+    let dim = session.space.dim();
+    // Each sixth image lies elsewhere along one of the components.
+    let drift = |i: usize| i.is_multiple_of(6);
+    for row in (0..200).filter(|row| drift(*row)) {
+        session.features[row * dim + dim - 1] += 4.0;
+    }
+    let labels: Vec<_> = (0..120).map(|i| (ImageId::from(i), drift(i))).collect();
+    let result = session.refit(&labels, 2);
+    let quality = result.quality.expect("both kinds");
+    assert_eq!((quality.n_drift, quality.n_regular), (20, 100));
+    assert!(quality.roc_auc.lo > 0.8, "{:?}", quality.roc_auc);
+    assert_eq!(quality.out_of_fold[150], None);
+    // It holds for images that nobody has labelled, too.
+    let found = |s: &&DriftScore| s.image.index() >= 120 && s.probability > Some(0.5);
+    let right = result
+        .scores
+        .iter()
+        .filter(found)
+        .filter(|s| drift(s.image.index()));
+    assert!(right.count() >= 10);
 }

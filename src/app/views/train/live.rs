@@ -341,7 +341,7 @@ fn how_far(train: &TrainState) -> String {
         0 => "It ended before its first epoch did.".to_owned(),
         n => format!("It ended after {}.", count(n as u64, "epoch")),
     };
-    format!("{done} Nothing of it was kept. New run shows the plan again.")
+    format!("{done} New run shows the plan again.")
 }
 
 /// What became of the frozen layers' activations, as a sentence.
