@@ -11,6 +11,7 @@ use driftscope::domain::{ClassId, ImageId, Label, Precision, Prediction};
 use driftscope::evaluation::{Aim, Report};
 use driftscope::jobs::JobContext;
 use driftscope::project::DriftChoice;
+use driftscope::queue::Strategy;
 use driftscope::training::Plan;
 use driftscope::workflows;
 use egui::{Key, Modifiers};
@@ -596,6 +597,43 @@ fn a_cost_matrix_counts_once_it_is_one_and_everything_reckons_with_it() {
     window.until("opened again", |app| app.session().is_some());
     window.settle();
     assert_eq!(costs(&window).max(), 5000.0);
+}
+
+#[test]
+fn a_blind_repeat_hides_what_was_answered_and_what_a_model_says() {
+    let mut window = Window::new();
+    let plan = Plan {
+        size: 32,
+        epochs: 1,
+        ..Plan::default()
+    };
+    let send = |window: &Window, command: Command| window.app().commands().send(command);
+    send(&window, Command::StartTraining(Box::new(plan)));
+    window.until("the run", |app| app.runs().unwrap().all().len() == 1);
+    window.settle();
+    window.press_with(Modifiers::COMMAND, Key::Num2);
+    window.press(Key::Num2);
+    window.settle();
+    assert!(window.shows("SUGGESTION"), "a model has its say elsewhere");
+    send(&window, Command::SetQueue(Strategy::BlindRepeats));
+    window.settle();
+    let shown = window.current().unwrap();
+    assert!(window.hand(shown).is_some(), "it has a label");
+    assert!(window.shows("hidden during blind repeats"));
+    assert!(!window.shows("SUGGESTION"));
+    // Nor is it one key away: that would be the model's answer and not the user's.
+    let before = window.hand(shown);
+    window.press(Key::Enter);
+    assert_eq!(
+        (window.hand(shown), window.current()),
+        (before, Some(shown))
+    );
+    // Given afresh, it counts as a repeat.
+    window.press(Key::Num1);
+    window.settle();
+    assert_eq!(window.hand(shown), class(1));
+    let repeats = &window.app().session().unwrap().repeats;
+    assert_eq!((repeats.answers, repeats.same), (1, 0));
 }
 
 #[test]
