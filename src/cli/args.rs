@@ -323,7 +323,7 @@ pub struct PredictArgs {
     pub data: DataArgs,
     #[command(flatten)]
     pub precision: PrecisionArgs,
-    /// The CSV to write: filename, predicted, p_0 …
+    /// The CSV to write: filename, predicted, p_0 … (softmax of the network, before temperature)
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
     /// Only images of this part

@@ -18,8 +18,8 @@ use crate::workflows::{WorkflowError, run::RunCalibration};
 const DIM: usize = 2_048;
 /// Images that the space is fitted on, and as many that are looked at: the others are much like those.
 const DIFFERENT: usize = 400;
-/// Regular images that a head is fitted beside.
-const REGULAR: usize = 2_000;
+/// Regular images that a head is fitted beside: as many as one of real images learns from.
+const REGULAR: usize = 3_000;
 
 /// Random embeddings of `dim` numbers.
 pub(in crate::workflows) fn made_embeddings(images: usize, dim: usize, seed: u64) -> Vec<f32> {
