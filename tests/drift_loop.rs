@@ -123,6 +123,9 @@ fn a_hidden_class_is_labelled_and_measured_apart() {
         ..request.clone()
     };
     let random = workflows::simulate(&snapshot, &random, &context).unwrap();
+    // Dots are unlike bars and plain surfaces: whoever has seen a few knows the others.
+    let after = result.curve.last().unwrap();
+    assert!(after.ap_mean > 0.9 && after.f1_mean > 0.8, "{after:?}");
     // The strategy changes nothing of what is known before the first label.
     assert_eq!(random.curve[0], result.curve[0]);
 

@@ -1468,6 +1468,7 @@ fn the_network_that_looks_for_drift_is_named_and_chosen() {
     harness.state_mut().network = Some(DriftNetwork {
         model: "inception_v3".to_owned(),
         weights: "weights/ours.safetensors".to_owned(),
+        preprocessing: None,
     });
     harness.run();
     harness.get_by_label("Features").click();

@@ -464,6 +464,9 @@ pub struct NetworkArgs {
     /// The architecture of these weights
     #[arg(long, value_name = "NAME", default_value = "inception_v3")]
     pub model: String,
+    /// What these weights expect of the pixels, where their file does not say: scale01, minus1_1 or imagenet
+    #[arg(long, value_name = "SCALE", requires = "weights")]
+    pub preprocessing: Option<String>,
     #[command(flatten)]
     pub precision: PrecisionArgs,
     /// Let regular images that are spoiled on purpose (debris, blur, occlusion, shift) stand beside the drift that is

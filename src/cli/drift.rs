@@ -214,7 +214,7 @@ fn groups(args: &GroupsArgs, output: &Output) -> Result<()> {
 /// is said here.
 pub fn choose_network(project: &mut Project, args: &NetworkArgs, output: &Output) -> Result<()> {
     if let Some(weights) = &args.weights {
-        remember_network(project, &args.model, weights, output)?;
+        remember_network(project, args, weights, output)?;
     }
     choose_precision(project, &args.precision, output);
     if let Some(on) = args.synthetic_outliers {
@@ -238,7 +238,7 @@ pub fn choose_precision(project: &mut Project, args: &PrecisionArgs, output: &Ou
 
 fn remember_network(
     project: &mut Project,
-    model: &str,
+    args: &NetworkArgs,
     weights: &String,
     output: &Output,
 ) -> Result<()> {
@@ -248,10 +248,12 @@ fn remember_network(
     } else {
         weights.clone()
     };
-    workflows::find_body(model, Some(Path::new(&weights)), None, None)?;
+    let scale = args.preprocessing.as_deref();
+    workflows::find_body(&args.model, Some(Path::new(&weights)), None, scale)?;
     project.settings.drift_network = Some(DriftNetwork {
-        model: model.to_owned(),
+        model: args.model.clone(),
         weights,
+        preprocessing: args.preprocessing.clone(),
     });
     if let Err(error) = project.settings.save_if_changed(&project.dir) {
         output.warn(&format!("used this time only: {error}"));

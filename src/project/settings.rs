@@ -95,6 +95,9 @@ pub struct DriftNetwork {
     pub model: String,
     /// Its pretrained weights: a file, or the name of fetched ones.
     pub weights: String,
+    /// What the weights expect of the pixels (`scale01`, `minus1_1`, `imagenet`), where their file does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preprocessing: Option<String>,
 }
 
 /// Where the data set of a project is and how to read it.

@@ -285,6 +285,7 @@ fn choices_that_make_no_sense_change_nothing() {
     let network = DriftNetwork {
         model: "inception_v3".into(),
         weights: "ours.safetensors".into(),
+        preprocessing: Some("imagenet".to_owned()),
     };
     let rows = vec![
         vec![0.0, 3.0, 1.0],

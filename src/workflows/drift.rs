@@ -82,7 +82,10 @@ impl DriftSource {
     /// As [`find_body`].
     pub fn of(snapshot: &Snapshot, run: &Path) -> Result<Self, WorkflowError> {
         let chosen = snapshot.drift_network.as_ref();
-        let body = chosen.map(|c| find_body(&c.model, Some(Path::new(&c.weights)), None, None));
+        let body = chosen.map(|c| {
+            let scale = c.preprocessing.as_deref();
+            find_body(&c.model, Some(Path::new(&c.weights)), None, scale)
+        });
         Ok(Self {
             run: run.to_owned(),
             body: body.transpose()?,

@@ -238,6 +238,7 @@ pub fn find_network(file: &Path) -> Result<DriftNetwork, WorkflowError> {
     let network = |model: &str| DriftNetwork {
         model: model.to_owned(),
         weights: file.display().to_string(),
+        preprocessing: None,
     };
     match check_weights(file, None) {
         Ok(check) => return Ok(network(check.model)),
