@@ -1,6 +1,6 @@
 //! Published weights.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::workflows::{self, FetchRequest, FetchSummary, WeightsCheck};
 
@@ -14,7 +14,11 @@ pub fn weights(command: WeightsCommand, output: &Output) -> Result<()> {
         WeightsCommand::Check { file, model } => {
             let check = workflows::check_weights(&file, model.as_deref())?;
             say_check(&check, output);
-            output.json(&check)
+            output.json(&check)?;
+            if !check.fits {
+                bail!(check.statement);
+            }
+            Ok(())
         }
     }
 }
@@ -83,10 +87,27 @@ fn list(output: &Output) -> Result<()> {
 }
 
 fn say_check(check: &WeightsCheck, output: &Output) {
+    let (model, file) = (check.model, check.file.display());
+    if check.fits {
+        output.say(&format!("{model} takes {file}: {}", check.statement));
+        return;
+    }
     output.say(&format!(
-        "{} takes {}: {}",
-        check.model,
-        check.file.display(),
-        check.statement
+        "{model} does not take {file}: {} of its tensors fit",
+        check.loaded
     ));
+    let shapes = check.wrong_shape.iter();
+    let shapes = shapes.map(|(name, found, wanted)| format!("{name} is {found:?}, not {wanted:?}"));
+    for (what, names) in [
+        ("missing", &check.missing),
+        ("unknown to the network", &check.unexpected),
+        ("of another shape", &shapes.collect()),
+    ] {
+        if !names.is_empty() {
+            output.say(&format!("{} {what}:", names.len()));
+        }
+        for name in names {
+            output.say(&format!("  {name}"));
+        }
+    }
 }

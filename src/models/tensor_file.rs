@@ -15,11 +15,14 @@ use tch::{Device, Kind, Tensor};
 use super::{
     values::bytes,
     weights::{
-        WeightsError,
+        Misfit, WeightsError,
         reader::{LENGTH, Reader},
     },
 };
 use crate::storage::{Digest, atomic_write_with, digest};
+
+/// What to do about a file that does not have the tensors it should: only a training is continued from such files.
+const REMEDY: &str = "start a new training";
 
 /// A file of tensors that was read.
 pub struct TensorFile {
@@ -97,21 +100,34 @@ impl TensorFile {
     /// The tensor `name`, which must be of this shape, on the CPU.
     ///
     /// # Errors
-    /// [`WeightsError::Mismatch`] for a missing tensor, or one of another shape or type.
+    /// [`WeightsError::Mismatch`] for a missing tensor, or one of another shape; [`WeightsError::Dtype`].
     pub fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, WeightsError> {
-        let mismatch = |what: String| WeightsError::Mismatch {
+        let mismatch = |misfit: Misfit| WeightsError::Mismatch {
             path: self.path.clone(),
-            what,
-            remedy: "start a new training",
+            misfit: Box::new(misfit),
+            remedy: REMEDY,
         };
-        let info = self.header.info(name);
-        let info = info.ok_or_else(|| mismatch(format!("{name} is missing")))?;
+        let name = name.to_owned();
+        let Some(info) = self.header.info(&name) else {
+            return Err(mismatch(Misfit {
+                missing: vec![name],
+                ..Misfit::default()
+            }));
+        };
         let found: Vec<i64> = info.shape.iter().map(|d| *d as i64).collect();
-        if found != shape || info.dtype != Dtype::F32 {
-            return Err(mismatch(format!(
-                "{name} is {:?} {found:?} instead of F32 {shape:?}",
-                info.dtype
-            )));
+        if found != shape {
+            return Err(mismatch(Misfit {
+                wrong_shape: vec![(name, found, shape.to_vec())],
+                ..Misfit::default()
+            }));
+        }
+        if info.dtype != Dtype::F32 {
+            return Err(WeightsError::Dtype {
+                path: self.path.clone(),
+                tensor: name,
+                dtype: format!("{:?}", info.dtype),
+                remedy: REMEDY,
+            });
         }
         let (from, to) = info.data_offsets;
         let data = &self.bytes[self.start + from..self.start + to];

@@ -43,12 +43,12 @@ pub enum WeightsError {
         announced: u64,
     },
     /// Tensors missing, unexpected or of another shape.
-    #[error("{path} holds weights of another network ({what}); {remedy}")]
+    #[error("{path} holds weights of another network ({misfit}); {remedy}")]
     Mismatch {
         /// The file.
         path: PathBuf,
-        /// The first differences.
-        what: String,
+        /// All differences; the sentence names the first of each kind.
+        misfit: Box<Misfit>,
         /// What to do.
         remedy: &'static str,
     },
@@ -60,10 +60,9 @@ pub enum WeightsError {
         /// The file.
         path: PathBuf,
     },
-    /// Values of a type that cannot be turned into fp32 without knowing how they were quantised.
-    #[error(
-        "{path} holds {tensor} as {dtype}; only F16, BF16, F32 and F64 are read, so take a file that is not quantised"
-    )]
+    /// Values of a type that is not read from such a file: for one, those that cannot be turned into fp32 without
+    /// knowing how they were quantised.
+    #[error("{path} holds {tensor} as {dtype}; {remedy}")]
     Dtype {
         /// The file.
         path: PathBuf,
@@ -71,6 +70,8 @@ pub enum WeightsError {
         tensor: String,
         /// Its type in the file.
         dtype: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// A header that names a preprocessing we do not have.
     #[error("{path} wants pixels preprocessed as {word:?}, which is unknown; known are {known}")]
@@ -94,20 +95,69 @@ pub enum WeightsError {
     },
 }
 
+/// How the tensors of a file differ from those of a network that cannot do without what is named here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Misfit {
+    /// Tensors that fit.
+    pub fitting: usize,
+    /// Variables that the file does not have.
+    pub missing: Vec<String>,
+    /// Tensors of the file that the network does not know.
+    pub unexpected: Vec<String>,
+    /// Tensors of another shape: name, shape in the file, shape wanted.
+    pub wrong_shape: Vec<(String, Vec<i64>, Vec<i64>)>,
+}
+
+impl Misfit {
+    /// An error where there is any difference.
+    fn refuse(self, path: &Path, remedies: &Remedies) -> Result<(), WeightsError> {
+        if self.missing.is_empty() && self.unexpected.is_empty() && self.wrong_shape.is_empty() {
+            return Ok(());
+        }
+        Err(WeightsError::Mismatch {
+            path: path.to_owned(),
+            misfit: Box::new(self),
+            remedy: remedies.mismatch,
+        })
+    }
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shapes = self.wrong_shape.iter();
+        let shapes =
+            shapes.map(|(name, found, wanted)| format!("{name} {found:?}, not {wanted:?}"));
+        let parts = [
+            ("missing", first_few(&self.missing, ", ")),
+            ("unknown to it", first_few(&self.unexpected, ", ")),
+            (
+                "of another shape",
+                first_few(&shapes.collect::<Vec<_>>(), ", "),
+            ),
+        ];
+        let listed = |(what, names): (&str, Option<String>)| Some(format!("{what}: {}", names?));
+        let parts: Vec<String> = parts.into_iter().filter_map(listed).collect();
+        f.write_str(&parts.join("; "))
+    }
+}
+
 /// What to do about a file that a training wrote.
 const OF_A_RUN: Remedies = Remedies {
     mismatch: "put back the file that the training wrote, or train again",
+    dtype: "a training writes F32, so put back the file that it wrote, or train again",
     not_finite: "train the run again",
 };
 /// What to do about a file that the user names.
 const OF_THE_USER: Remedies = Remedies {
     mismatch: "name the network that it is for, or take another file",
+    dtype: "only F16, BF16, F32 and F64 are read, so take a file that is not quantised",
     not_finite: "copy, fetch or convert it again, or take another file",
 };
 
 /// What to do about weights that do not serve: that hangs on where they are from.
 struct Remedies {
     mismatch: &'static str,
+    dtype: &'static str,
     not_finite: &'static str,
 }
 
@@ -163,24 +213,30 @@ pub fn load(
     let preprocessing = named_preprocessing(path, file.header())?;
     let variables = variables.variables();
     let mut missing: BTreeMap<&String, &Tensor> = variables.iter().collect();
-    let mut differences = Vec::new();
+    let mut misfit = Misfit::default();
+    let mut others = Vec::new();
     for name in file.header().offset_keys() {
         let (Some(variable), Some(info)) = (missing.remove(&name), file.header().info(&name))
         else {
-            differences.push(format!("{name} is not part of it"));
+            misfit.unexpected.push(name);
             continue;
         };
-        let shape = shape_of(info);
-        if shape != variable.size() || info.dtype != Dtype::F32 {
-            differences.push(format!(
-                "{name} is {:?} {shape:?} instead of F32 {:?}",
-                info.dtype,
-                variable.size()
-            ));
+        let (found, wanted) = (shape_of(info), variable.size());
+        if found != wanted {
+            misfit.wrong_shape.push((name, found, wanted));
+            continue;
         }
+        if info.dtype != Dtype::F32 {
+            others.push((name, info.dtype));
+            continue;
+        }
+        misfit.fitting += 1;
     }
-    differences.extend(missing.keys().map(|name| format!("{name} is missing")));
-    refuse(path, &differences, &OF_A_RUN)?;
+    misfit.missing = missing.into_keys().cloned().collect();
+    misfit.refuse(path, &OF_A_RUN)?;
+    if let Some((name, found)) = others.first() {
+        return Err(dtype(path, name, *found, &OF_A_RUN));
+    }
     let mut filled = Vec::new();
     let digest = file.read(
         |_| true,
@@ -266,7 +322,8 @@ pub fn load_pretrained(
     let mut wrong_shape = Vec::new();
     let mut converted = Vec::new();
     let mut kinds = HashMap::new();
-    let mut differences = Vec::new();
+    let mut misfit = Misfit::default();
+    let mut quantised = None;
     for variable in declared {
         let name = &variable.name;
         let of_head = name.strip_prefix(head).is_some_and(|n| n.starts_with('.'));
@@ -274,7 +331,7 @@ pub fn load_pretrained(
             if of_head || variable.role == Role::Constant {
                 missing.push(name.clone());
             } else {
-                differences.push(format!("{name} is missing"));
+                misfit.missing.push(name.clone());
             }
             continue;
         };
@@ -284,7 +341,7 @@ pub fn load_pretrained(
             if of_head {
                 wrong_shape.push((name.clone(), shape, wanted));
             } else {
-                differences.push(format!("{name} is {shape:?} instead of {wanted:?}"));
+                misfit.wrong_shape.push((name.clone(), shape, wanted));
             }
             continue;
         }
@@ -294,11 +351,8 @@ pub fn load_pretrained(
             Dtype::F32 => Kind::Float,
             Dtype::F64 => Kind::Double,
             other => {
-                return Err(WeightsError::Dtype {
-                    path: path.to_owned(),
-                    tensor: name.clone(),
-                    dtype: format!("{other:?}"),
-                });
+                quantised.get_or_insert((name, other));
+                continue;
             }
         };
         if kind != Kind::Float {
@@ -315,10 +369,14 @@ pub fn load_pretrained(
         if is_needless(&name) {
             unexpected.push(name);
         } else {
-            differences.push(format!("{name} is not part of it"));
+            misfit.unexpected.push(name);
         }
     }
-    refuse(path, &differences, &OF_THE_USER)?;
+    misfit.fitting = loaded.len();
+    misfit.refuse(path, &OF_THE_USER)?;
+    if let Some((name, found)) = quantised {
+        return Err(dtype(path, name, found, &OF_THE_USER));
+    }
 
     let all = variables.variables();
     let mut filled = Vec::new();
@@ -394,15 +452,12 @@ fn check_finite(
     })
 }
 
-/// An error with the first of the differences, if there are any.
-fn refuse(path: &Path, differences: &[String], remedies: &Remedies) -> Result<(), WeightsError> {
-    match first_few(differences, "; ") {
-        None => Ok(()),
-        Some(what) => Err(WeightsError::Mismatch {
-            path: path.to_owned(),
-            what,
-            remedy: remedies.mismatch,
-        }),
+fn dtype(path: &Path, tensor: &str, found: Dtype, remedies: &Remedies) -> WeightsError {
+    WeightsError::Dtype {
+        path: path.to_owned(),
+        tensor: tensor.to_owned(),
+        dtype: format!("{found:?}"),
+        remedy: remedies.dtype,
     }
 }
 
@@ -564,7 +619,10 @@ mod tests {
         file.set_len(whole).expect("a file full of holes");
         let error = model.load_pretrained(&path, None).expect_err("refused");
         let error = error.to_string();
-        assert!(error.contains("conv1.weight is [12500000000]"), "{error}");
+        assert!(
+            error.contains("conv1.weight [12500000000], not ["),
+            "{error}"
+        );
         let error = load(&path, &model.variables).expect_err("refused");
         assert!(error.to_string().contains("[12500000000]"), "{error}");
     }
@@ -685,7 +743,7 @@ mod tests {
             text
         };
         let missing = refused(&|tensors| drop(tensors.remove("conv2.weight")));
-        assert!(missing.contains("conv2.weight is missing"), "{missing}");
+        assert!(missing.contains("missing: conv2.weight"), "{missing}");
         assert!(
             missing.contains("name the network that it is for"),
             "{missing}"
@@ -694,14 +752,14 @@ mod tests {
             let turned = tensors["dense1.weight"].transpose(0, 1).contiguous();
             tensors.insert("dense1.weight".to_owned(), turned);
         });
-        assert!(shape.contains("dense1.weight is ["), "{shape}");
+        assert!(
+            shape.contains("of another shape: dense1.weight ["),
+            "{shape}"
+        );
         let other = refused(&|tensors| {
             tensors.insert("register_tokens".to_owned(), Tensor::from_slice(&[0.5_f32]));
         });
-        assert!(
-            other.contains("register_tokens is not part of it"),
-            "{other}"
-        );
+        assert!(other.contains("unknown to it: register_tokens"), "{other}");
         let bytes = refused(&|tensors| {
             let quantised = tensors["conv2.bias"].to_kind(Kind::Int8);
             tensors.insert("conv2.bias".to_owned(), quantised);

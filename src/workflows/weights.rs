@@ -11,7 +11,7 @@ use crate::jobs::JobContext;
 use crate::models::{
     Device, Model, ModelError, ModelSpec, Preprocessing,
     published::{PUBLISHED, Published},
-    weights::{self, LoadReport},
+    weights::{self, LoadReport, WeightsError},
 };
 use crate::project::DriftNetwork;
 use crate::storage::download::{DownloadError, DownloadRequest, WAITS, download};
@@ -85,13 +85,16 @@ pub struct WeightsCheck {
     pub file: PathBuf,
     /// The network.
     pub model: &'static str,
-    /// Tensors it takes.
+    /// Whether it takes the file. Where it does not, what is listed is what it cannot do without.
+    pub fits: bool,
+    /// Tensors it takes; where it does not take the file, those that fit.
     pub loaded: usize,
     /// Variables the file does not have.
     pub missing: Vec<String>,
-    /// Tensors the network knowingly does without.
+    /// Tensors the network does without: knowingly, where it takes the file.
     pub unexpected: Vec<String>,
-    /// Tensors of the last layer for another number of classes: name, shape in the file, shape for six.
+    /// Tensors of another shape, name, shape in the file, shape wanted: where it takes the file, of the last layer for
+    /// another number of classes than six.
     pub wrong_shape: Vec<(String, Vec<i64>, Vec<i64>)>,
     /// Tensors that are converted to fp32, each with its type in the file.
     pub converted: Vec<(String, String)>,
@@ -183,15 +186,13 @@ pub fn fetch_weights(
 }
 
 /// Tries a weights file, or fetched weights by their name, on a network: `model`, or the one that the file
-/// is called after.
+/// is called after. A file that does not fit is no error here: the check lists all that keeps it from it.
 ///
 /// # Errors
-/// [`WorkflowError::WhichModel`]; [`WorkflowError::Model`] with what does not fit.
+/// [`WorkflowError::WhichModel`]; [`WorkflowError::Model`] for a file that is damaged or not of weights.
 pub fn check_weights(file: &Path, model: Option<&str>) -> Result<WeightsCheck, WorkflowError> {
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    let model = match model {
-        Some(model) => model,
-        None if ModelSpec::find(&stem).is_ok() => &stem,
+    let model = match model.or_else(|| named_after(file)) {
+        Some(model) => ModelSpec::find(model)?,
         None => {
             return Err(WorkflowError::WhichModel {
                 file: file.to_owned(),
@@ -199,7 +200,32 @@ pub fn check_weights(file: &Path, model: Option<&str>) -> Result<WeightsCheck, W
         }
     };
     let fetched = file.to_str().map(find_fetched).transpose()?.flatten();
-    check_file(fetched.as_deref().unwrap_or(file), model)
+    let error = match check_file(fetched.as_deref().unwrap_or(file), model.name) {
+        Err(WorkflowError::Model(ModelError::Weights(error))) => error,
+        checked => return checked,
+    };
+    let statement = error.to_string();
+    let WeightsError::Mismatch { path, misfit, .. } = error else {
+        return Err(ModelError::from(error).into());
+    };
+    Ok(WeightsCheck {
+        file: path,
+        model: model.name,
+        fits: false,
+        loaded: misfit.fitting,
+        missing: misfit.missing,
+        unexpected: misfit.unexpected,
+        wrong_shape: misfit.wrong_shape,
+        converted: Vec::new(),
+        preprocessing: None,
+        statement,
+    })
+}
+
+/// The network that a weights file is called after.
+fn named_after(file: &Path) -> Option<&str> {
+    let stem = file.file_stem()?.to_str()?;
+    ModelSpec::find(stem).ok().map(|model| model.name)
 }
 
 fn check_file(file: &Path, model: &str) -> Result<WeightsCheck, WorkflowError> {
@@ -219,6 +245,7 @@ fn check_file(file: &Path, model: &str) -> Result<WeightsCheck, WorkflowError> {
     Ok(WeightsCheck {
         file: file.to_owned(),
         model: spec.name,
+        fits: true,
         loaded: loaded.len(),
         missing,
         unexpected,
@@ -240,10 +267,8 @@ pub fn find_network(file: &Path) -> Result<DriftNetwork, WorkflowError> {
         weights: file.display().to_string(),
         preprocessing: None,
     };
-    match check_weights(file, None) {
-        Ok(check) => return Ok(network(check.model)),
-        Err(WorkflowError::WhichModel { .. }) => {}
-        Err(error) => return Err(error),
+    if let Some(model) = named_after(file) {
+        return Ok(network(check_file(file, model)?.model));
     }
     for published in &PUBLISHED {
         if check_file(file, published.model).is_ok() {

@@ -129,7 +129,30 @@ fn fetched_weights_are_found_by_name_with_the_scale_they_want() {
         "--model",
         "vit_s14",
     ];
-    user.run(&other).assert().failure().code(1);
+    let refused = user.run(&other).assert().failure().code(1);
+    let refused = String::from_utf8_lossy(&refused.get_output().stdout).into_owned();
+    // All of what differs is listed, each name on a line of its own.
+    let (vit, other_body) = (
+        Model::new("vit_s14", 224, 6, 0, Device::Cpu).unwrap(),
+        Model::new("inception_v3", 299, 6, 0, Device::Cpu).unwrap(),
+    );
+    for variable in vit.declared() {
+        let of_head = variable.name.starts_with("head.");
+        let listed = refused.contains(&format!("\n  {}\n", variable.name));
+        assert_eq!(listed, !of_head, "{}", variable.name);
+    }
+    for variable in other_body.declared() {
+        assert!(refused.contains(&format!("\n  {}\n", variable.name)));
+    }
+    let mut report = user.run(&[&other[..], &["--json"]].concat());
+    let report = report.assert().failure().code(1);
+    let report: Value = serde_json::from_slice(&report.get_output().stdout).unwrap();
+    assert_eq!(
+        (&report["fits"], &report["loaded"]),
+        (&false.into(), &0.into())
+    );
+    let unexpected = report["unexpected"].as_array().unwrap();
+    assert_eq!(unexpected.len(), other_body.declared().len());
 
     let data = user.0.path().join("images");
     images(&data);
