@@ -314,8 +314,8 @@ fn pixel_spade() {
     let fitted = PixelSpade::fit(case.side, case.k, pictures).expect("enough of them");
     let (mut maps, mut scores) = (Vec::new(), Vec::new());
     for query in case.queries.chunks_exact(size) {
-        maps.extend(fitted.map(query, None).expect("fits"));
-        scores.push(fitted.score(query, None).expect("fits"));
+        maps.extend(fitted.map(query, |_| false).expect("fits"));
+        scores.push(fitted.score(query, |_| false).expect("fits"));
     }
     assert_eq!(maps, case.maps);
     let of = |value: fn(&PixelSpadeScore) -> f64| scores.iter().map(value).collect::<Vec<_>>();
@@ -330,9 +330,9 @@ fn local_contrast() {
     let known = view(&case.x, case.dim);
     let fitted = LocalContrast::fit(known, case.scores.clone(), case.k).expect("enough images");
     let queries = view(&case.queries, case.dim);
-    let found = fitted.contrast(queries, &case.query_scores, |_| None);
+    let found = fitted.contrast(queries, &case.query_scores, |_, _| false);
     assert_all_close(&found.expect("fits"), &case.contrasts, 1e-6);
-    let found = fitted.contrast(known, &case.scores, Some);
+    let found = fitted.contrast(known, &case.scores, |row, other| row == other);
     assert_all_close(&found.expect("fits"), &case.own, 1e-6);
 }
 
@@ -367,9 +367,9 @@ fn spade() {
     let fitted = Spade::fit(shape, case.k, images).expect("varied");
     let (mut maps, mut means, mut spots) = (Vec::new(), Vec::new(), Vec::new());
     for query in case.queries.chunks_exact(shape.values()) {
-        let map = fitted.map(query, None).expect("fits");
+        let map = fitted.map(query, |_| false).expect("fits");
         maps.extend(map.iter().map(|v| f64::from(*v)));
-        let score = fitted.score(query, None).expect("fits");
+        let score = fitted.score(query, |_| false).expect("fits");
         means.push(score.mean);
         spots.push(score.spot);
     }
@@ -503,7 +503,11 @@ fn framing_against_regular_pictures() {
     };
     let regular = pictures(&case.regular);
     let fitted = FramingMatch::fit(case.side, regular.clone().into_iter()).expect("large enough");
-    let score = |picture: &Vec<u8>, own| fitted.score(picture, own).expect("same side");
+    let score = |picture: &Vec<u8>, own: Option<usize>| {
+        fitted
+            .score(picture, |at| own == Some(at))
+            .expect("same side")
+    };
     let scores: Vec<f64> = pictures(&case.queries)
         .iter()
         .map(|q| score(q, None))

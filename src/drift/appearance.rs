@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::space::kept_as;
+use super::space::kin::Kin;
 use super::{Calibration, DriftError, FrameSizes, FramingMatch, PictureSource, PixelSpade};
 
 /// Similar pictures that one is compared with. Settled on the made set that docs/BENCHMARKS.md tells of.
@@ -69,13 +69,14 @@ impl Seen {
 }
 
 impl Appearance {
-    /// Remembers all `known` regular pictures, as far as memory goes, and says what is to be said of the first
-    /// `images` of them.
+    /// Remembers all regular pictures, as many as `kin` tells of, as far as memory goes, and says what is to be said of
+    /// the first `images` of them.
     pub fn fit(
         pictures: &dyn PictureSource,
-        known: usize,
+        kin: &Kin,
         images: usize,
     ) -> Result<(Self, Seen), DriftError> {
+        let known = kin.images();
         let most = PixelSpade::capacity(pictures.side()).max(1);
         let every = known.div_ceil(most);
         let remembered = known.div_ceil(every);
@@ -94,7 +95,7 @@ impl Appearance {
             numbers: Vec::new(),
             gates: Vec::new(),
         };
-        let mut found = fitted.scores_of(pictures, images, Some)?;
+        let mut found = fitted.scores_of(pictures, images, kin, Some)?;
         for (name, values) in &found {
             let mut values = values.clone();
             if *name == SIZE {
@@ -131,14 +132,15 @@ impl Appearance {
     }
 
     /// What is to be said of other images; `own` gives the row among the regular pictures of one that is
-    /// one of those.
+    /// one of those, and `kin` what it is not compared with then.
     pub fn look(
         &self,
         pictures: &dyn PictureSource,
         images: usize,
+        kin: &Kin,
         own: impl Fn(usize) -> Option<usize> + Sync,
     ) -> Result<Seen, DriftError> {
-        let mut scores = self.scores_of(pictures, images, own)?;
+        let mut scores = self.scores_of(pictures, images, kin, own)?;
         scores.retain(|(name, _)| self.calibration(name).is_some());
         let rows = numbers(pictures, images)?;
         Ok(Seen {
@@ -174,11 +176,12 @@ impl Appearance {
         &self,
         pictures: &dyn PictureSource,
         images: usize,
+        kin: &Kin,
         own: impl Fn(usize) -> Option<usize> + Sync,
     ) -> Result<Vec<(&'static str, Vec<f64>)>, DriftError> {
         let rows: Vec<Vec<(&'static str, f64)>> = (0..images)
             .into_par_iter()
-            .map(|row| self.score(pictures, row, own(row)))
+            .map(|row| self.score(pictures, row, kin, own(row)))
             .collect::<Result<_, _>>()?;
         let names = rows.first().into_iter().flatten().map(|(name, _)| *name);
         let column = |at: usize| rows.iter().map(|row| row[at].1).collect();
@@ -194,20 +197,21 @@ impl Appearance {
         &self,
         pictures: &dyn PictureSource,
         row: usize,
+        kin: &Kin,
         own: Option<usize>,
     ) -> Result<Vec<(&'static str, f64)>, DriftError> {
         let mut scores = Vec::new();
         if self.spade.is_some() || self.framing.is_some() {
             let picture = pictures.picture(row);
-            let kept = own.and_then(|own| kept_as(own, self.every));
+            let without = |at: usize| kin.are(own, at * self.every);
             if let Some(spade) = &self.spade {
-                let found = spade.score(&picture, kept)?;
+                let found = spade.score(&picture, without)?;
                 scores.push((MEAN, found.mean.ln_1p()));
                 scores.push((AREA, found.area.ln_1p()));
                 scores.push((SPOT, found.spot.max(0.0).ln_1p()));
             }
             if let Some(framing) = &self.framing {
-                let found = framing.score(&picture, kept)?;
+                let found = framing.score(&picture, without)?;
                 scores.push((FRAMING, (AGREEING + found).ln()));
             }
         }
@@ -308,10 +312,14 @@ mod tests {
         (0..400).map(value).collect()
     }
 
+    fn strangers() -> Kin {
+        Kin::new((0..40).collect(), 40)
+    }
+
     #[test]
     fn a_brighter_picture_and_one_with_a_spot_stand_out_and_alone_as_among_others() {
         let train = Made((0..40).map(regular).collect());
-        let (fitted, seen) = Appearance::fit(&train, 40, 40).expect("fitted");
+        let (fitted, seen) = Appearance::fit(&train, &strangers(), 40).expect("fitted");
         // The number that is always 1 says nothing; that all have one size does.
         assert_eq!((fitted.width(), fitted.score_count()), (1, 5));
         assert_eq!(seen.features.len(), 40);
@@ -321,13 +329,15 @@ mod tests {
             spot[y * 20 + 8..y * 20 + 12].fill(0);
         }
         let pool = Made(vec![regular(52), bright, spot]);
-        let found = fitted.look(&pool, 3, |_| None).expect("looked");
+        let found = fitted
+            .look(&pool, 3, &strangers(), |_| None)
+            .expect("looked");
         assert_eq!(found.features[1], (LIMIT * WEIGHT) as f32);
         assert!(found.features[0].abs() < 1.5, "{}", found.features[0]);
         let (_, spots) = &found.scores[2];
         assert!(spots[2] > spots[0] + 1.0, "{spots:?}");
         let alone = fitted
-            .look(&Made(vec![pool.0[2].clone()]), 1, |_| None)
+            .look(&Made(vec![pool.0[2].clone()]), 1, &strangers(), |_| None)
             .expect("looked");
         for ((name, values), (_, of_all)) in alone.scores.iter().zip(&found.scores) {
             assert_eq!(values[0], of_all[2], "{name}");
@@ -337,12 +347,12 @@ mod tests {
     #[test]
     fn another_size_is_odd_though_all_regular_pictures_have_one() {
         let train = Made((0..40).map(regular).collect());
-        let (fitted, seen) = Appearance::fit(&train, 40, 40).expect("fitted");
+        let (fitted, seen) = Appearance::fit(&train, &strangers(), 40).expect("fitted");
         let (name, values) = seen.scores.last().expect("there are scores");
         assert_eq!((*name, values), (SIZE, &vec![0.0; 40]));
         let mut odd = regular(50);
         odd[200] = 0;
-        let found = fitted.look(&Made(vec![regular(51), odd]), 2, |_| None);
+        let found = fitted.look(&Made(vec![regular(51), odd]), 2, &strangers(), |_| None);
         let (_, values) = found.expect("looked").scores.pop().expect("as before");
         let scale = fitted.calibration(SIZE).expect("kept");
         assert_eq!(scale.robust_z(values[0]), 0.0);
@@ -359,9 +369,40 @@ mod tests {
     fn pictures_too_small_to_compare_leave_the_plain_numbers() {
         let tiny = |seed: usize| regular(seed)[..16].to_vec();
         let train = Made((0..40).map(tiny).collect());
-        let (fitted, seen) = Appearance::fit(&train, 40, 40).expect("fitted");
+        let (fitted, seen) = Appearance::fit(&train, &strangers(), 40).expect("fitted");
         // Sizes are told of any picture.
         assert_eq!((fitted.width(), fitted.score_count()), (1, 1));
         assert!(seen.features.len() == 40 && seen.scores.len() == 1);
+    }
+
+    #[test]
+    fn a_picture_is_not_compared_with_its_near_duplicates() {
+        // Each regular picture twice, the second time a little darker.
+        let darker = |row: usize| {
+            regular(row / 2)
+                .iter()
+                .map(|v| v - (row % 2) as u8)
+                .collect()
+        };
+        let train = Made((0..40).map(darker).collect());
+        let twins = Kin::new((0..40).map(|row| row / 2).collect(), 40);
+        let (_, vouched) = Appearance::fit(&train, &strangers(), 40).expect("fitted");
+        let (fitted, seen) = Appearance::fit(&train, &twins, 40).expect("fitted");
+        for ((name, apart), (_, beside)) in seen.scores.iter().zip(&vouched.scores).take(4) {
+            for (apart, beside) in apart.iter().zip(beside) {
+                assert!(apart > beside, "{name}: {apart}, {beside}");
+            }
+        }
+        // As one that is known to be like it looks where that is left out by hand.
+        let others = Made((2..40).map(darker).collect());
+        let kin = Kin::new((0..38).map(|row| row / 2).collect(), 38);
+        let (others, _) = Appearance::fit(&others, &kin, 38).expect("fitted");
+        let first = Made(vec![darker(0)]);
+        let alone = others.look(&first, 1, &kin, |_| None).expect("looked");
+        let own = fitted.look(&first, 1, &twins, |_| Some(0)).expect("looked");
+        for (at, (name, values)) in alone.scores.iter().take(4).enumerate() {
+            assert_eq!(values[0], own.scores[at].1[0], "{name}");
+            assert_eq!(values[0], seen.scores[at].1[0], "{name}");
+        }
     }
 }

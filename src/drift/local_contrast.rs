@@ -47,8 +47,8 @@ impl LocalContrast {
         })
     }
 
-    /// The contrast of other images, with the score of each; `own` gives the place among the remembered ones of an
-    /// image that is one of those, which is not to be usual for being like itself.
+    /// The contrast of other images, with the score of each; `without` says of an image whether a remembered one is left
+    /// out, as an image is not to be usual for being like itself. 0 where none is left.
     ///
     /// # Errors
     /// As [`fit`](Self::fit), and [`DriftError::DimensionMismatch`].
@@ -56,7 +56,7 @@ impl LocalContrast {
         &self,
         features: EmbeddingView<'_>,
         scores: &[f64],
-        own: impl Fn(usize) -> Option<usize> + Sync,
+        without: impl Fn(usize, usize) -> bool + Sync,
     ) -> Result<Vec<f64>, DriftError> {
         features.check_dim(self.dim)?;
         features.check(1)?;
@@ -69,15 +69,15 @@ impl LocalContrast {
             for (near, square) in near.iter_mut().zip(&self.squares) {
                 *near = square - 2.0 * *near;
             }
-            let own = own(at);
-            let mut order: Vec<usize> = (0..n).filter(|other| Some(*other) != own).collect();
-            if self.k < order.len() {
-                order.select_nth_unstable_by(self.k, |a, b| {
-                    near[*a].total_cmp(&near[*b]).then(a.cmp(b))
-                });
+            let mut order: Vec<usize> = (0..n).filter(|other| !without(at, *other)).collect();
+            let k = self.k.min(order.len());
+            if k < order.len() {
+                order
+                    .select_nth_unstable_by(k, |a, b| near[*a].total_cmp(&near[*b]).then(a.cmp(b)));
             }
-            let nearest = &order[..self.k];
-            nearest.iter().map(|at| self.scores[*at]).sum::<f64>() / self.k as f64
+            let nearest = &order[..k];
+            let sum: f64 = nearest.iter().map(|at| self.scores[*at]).sum();
+            (k > 0).then_some(sum / k as f64)
         };
         Ok(features
             .data()
@@ -85,7 +85,7 @@ impl LocalContrast {
             .enumerate()
             .map(usual)
             .zip(scores)
-            .map(|(usual, score)| score - usual)
+            .map(|(usual, score)| usual.map_or(0.0, |usual| score - usual))
             .collect())
     }
 }
@@ -123,10 +123,10 @@ mod tests {
         let (rows, scores) = crowds();
         let fitted = LocalContrast::fit(view(&rows), scores, 3).expect("fitted");
         let found = fitted
-            .contrast(view(&[0.25, 10.25]), &[5.0, 5.0], |_| None)
+            .contrast(view(&[0.25, 10.25]), &[5.0, 5.0], |_, _| false)
             .expect("scored");
         assert!(found[0] > 3.9 && found[1].abs() < 0.1, "{found:?}");
-        let alone = fitted.contrast(view(&[10.25]), &[5.0], |_| None);
+        let alone = fitted.contrast(view(&[10.25]), &[5.0], |_, _| false);
         assert_eq!(alone.expect("scored")[0], found[1]);
     }
 
@@ -136,7 +136,7 @@ mod tests {
         let fitted = LocalContrast::fit(view(&rows), vec![9.0, 1.0, 2.0], 1).expect("fitted");
         let with = |own| {
             fitted
-                .contrast(view(&[0.0]), &[9.0], |_| own)
+                .contrast(view(&[0.0]), &[9.0], |_, at| own == Some(at))
                 .expect("scored")[0]
         };
         assert_eq!((with(None), with(Some(0))), (0.0, 8.0));

@@ -1,6 +1,8 @@
 //! What a drift head reads of an image: a few directions of its embedding, what its places are like on average,
 //! what its oddest spot looks like, and how it scores.
 
+pub(super) mod kin;
+
 use super::folds::{Folds, out_of_fold};
 use super::linalg::{dot, normalised};
 use super::{
@@ -12,6 +14,7 @@ use super::{
     listed::{self, Listed},
 };
 use crate::domain::ClassId;
+use kin::Kin;
 
 /// Neighbours that a crowd of incoming images is told by.
 const CROWD: usize = 10;
@@ -109,6 +112,8 @@ pub struct DriftSpace {
     contrast: Option<(LocalContrast, Calibration)>,
     tiles: Option<(OddestTile, Calibration)>,
     listed: Listed,
+    /// Of the regular images.
+    kin: Kin,
 }
 
 /// The directions in which regular images vary, and the one scale of them all.
@@ -260,8 +265,10 @@ impl DriftSpace {
         let projected = projection.project_all(learned)?;
         let rows = EmbeddingView::new(&projected, dim)?;
         // Near-duplicates are held out together: else they would vouch for each other.
-        let groups = DuplicateGroups::find(learned)?;
-        let folds = Folds::apart(groups.ids(), FOLDS, SEED)?;
+        let duplicates = DuplicateGroups::find(train.embeddings)?;
+        let groups = &duplicates.ids()[..learned.len()];
+        let kin = Kin::new(duplicates.ids().to_vec(), learned.len());
+        let folds = Folds::apart(groups, FOLDS, SEED)?;
         let pool_rows = match &pool {
             Some(pool) => projection.project_all(pool.images.embeddings)?,
             None => Vec::new(),
@@ -302,7 +309,7 @@ impl DriftSpace {
             keep(name, Some(scores));
         }
         let spots = match train.local {
-            Some(local) => match Spots::fit(local, groups.ids()) {
+            Some(local) => match Spots::fit(local, groups) {
                 Ok((spots, scores, descriptors)) => {
                     train_scores.push((PATCHES, scores));
                     Some((spots, descriptors))
@@ -313,7 +320,7 @@ impl DriftSpace {
             None => None,
         };
         let places = match train.local {
-            Some(local) => Places::fit(local, known, rows.len())?,
+            Some(local) => Places::fit(local, &kin, rows.len())?,
             None => None,
         };
         let places = places.map(|(places, scores)| {
@@ -321,7 +328,7 @@ impl DriftSpace {
             places
         });
         let tiles = match train.tiles {
-            Some(tiles) => OddestTile::fit(tiles, groups.ids())?,
+            Some(tiles) => OddestTile::fit(tiles, groups)?,
             None => None,
         };
         let tiles = match tiles {
@@ -345,11 +352,11 @@ impl DriftSpace {
             _ => None,
         };
         let (appearance, seen) = match train.pictures {
-            Some(pictures) => Some(Appearance::fit(pictures, known, rows.len())?).unzip(),
+            Some(pictures) => Some(Appearance::fit(pictures, &kin, rows.len())?).unzip(),
             None => (None, None),
         };
         let contrast = match seen.as_ref().and_then(|seen| seen.spots()) {
-            Some(spots) => contrasted(rows, spots)?,
+            Some(spots) => contrasted(rows, spots, &kin)?,
             None => None,
         };
         let scale = spread(&projected, dim);
@@ -368,6 +375,7 @@ impl DriftSpace {
             contrast,
             tiles,
             listed,
+            kin,
         };
         let parts = Parts {
             descriptors,
@@ -475,7 +483,7 @@ impl DriftSpace {
             (Some(_), None) => return Err(DriftError::NoEmbeddings),
         };
         if let (Some(places), Some(local)) = (&self.places, local) {
-            let found = scores_of(&places.spade, local, rows.len(), |row| places.of(own(row)?))?;
+            let found = places.scores(local, rows.len(), &self.kin, own)?;
             scores.extend(named(&found));
         }
         if let Some((fitted, calibration)) = &self.tiles {
@@ -487,7 +495,9 @@ impl DriftSpace {
             scores.push((TILE, found));
         }
         let seen = match (&self.appearance, images.pictures) {
-            (Some(part), Some(pictures)) => Some(part.look(pictures, rows.len(), own)?),
+            (Some(part), Some(pictures)) => {
+                Some(part.look(pictures, rows.len(), &self.kin, own)?)
+            }
             (None, _) => None,
             (Some(_), None) => return Err(DriftError::NoEmbeddings),
         };
@@ -511,7 +521,8 @@ impl DriftSpace {
         let mut seen = None;
         if let Some(found) = found.seen {
             if let (Some((fitted, _)), Some(spots)) = (&self.contrast, found.spots()) {
-                let beside = fitted.contrast(rows, spots, &own)?;
+                let beside =
+                    fitted.contrast(rows, spots, |row, other| self.kin.are(own(row), other))?;
                 raw.push((appearance::SPOT_CONTRAST, beside));
             }
             raw.extend(found.scores);
@@ -668,13 +679,14 @@ fn named(scores: &[SpadeScore]) -> [(&'static str, Vec<f64>); 2] {
 }
 
 impl Places {
-    /// Remembers the `known` images, as far as memory goes, and scores the first `images` of them, each without
-    /// itself. None where the places of an image make no square, or all images are alike.
+    /// Remembers the images that `kin` tells of, as far as memory goes, and scores the first `images` of them, each
+    /// without itself and its near-duplicates. None where the places of an image make no square, or all images are alike.
     fn fit(
         local: &dyn LocalSource,
-        known: usize,
+        kin: &Kin,
         images: usize,
     ) -> Result<Option<(Self, Vec<SpadeScore>)>, DriftError> {
+        let known = kin.images();
         let most = Spade::capacity(local.shape()).max(1);
         let every = known.div_ceil(most);
         let remembered = known.div_ceil(every);
@@ -687,8 +699,7 @@ impl Places {
             Err(DriftError::NotSquare { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let own = |row: usize| kept_as(row, every);
-        let scores = scores_of(&spade, local, images, own)?;
+        let scores = scores_of(&spade, every, local, images, kin, Some)?;
         let calibration = |of: fn(&SpadeScore) -> f64| {
             Calibration::unless_constant(scores.iter().map(of).collect())
         };
@@ -704,27 +715,34 @@ impl Places {
         Ok(Some((fitted, scores)))
     }
 
-    /// As which reference the regular image in `row` is remembered, if it is.
-    fn of(&self, row: usize) -> Option<usize> {
-        kept_as(row, self.every)
+    fn scores(
+        &self,
+        local: &dyn LocalSource,
+        images: usize,
+        kin: &Kin,
+        own: impl Fn(usize) -> Option<usize> + Sync,
+    ) -> Result<Vec<SpadeScore>, DriftError> {
+        scores_of(&self.spade, self.every, local, images, kin, own)
     }
 }
 
-/// The place of the regular image in `row` among those remembered, of which every `every`-th is.
-pub(super) fn kept_as(row: usize, every: usize) -> Option<usize> {
-    row.is_multiple_of(every).then_some(row / every)
-}
-
+/// The scores of images by a bank of every `every`-th regular one; `own` gives the row among the regular images of one
+/// that is one of those.
 fn scores_of(
     spade: &Spade,
+    every: usize,
     local: &dyn LocalSource,
     images: usize,
+    kin: &Kin,
     own: impl Fn(usize) -> Option<usize> + Sync,
 ) -> Result<Vec<SpadeScore>, DriftError> {
     use rayon::prelude::*;
     (0..images)
         .into_par_iter()
-        .map(|row| spade.score(&local.image(row), own(row)))
+        .map(|row| {
+            let own = own(row);
+            spade.score(&local.image(row), |at| kin.are(own, at * every))
+        })
         .collect()
 }
 
@@ -855,12 +873,16 @@ pub(super) fn calibrated<S: Scorer>(
 
 /// How the `scores` of regular images stand out beside similar ones, fitted and calibrated; none where there are too few
 /// images, or none stands out.
-fn contrasted(rows: EmbeddingView<'_>, scores: &[f64]) -> Result<Fit<LocalContrast>, DriftError> {
+fn contrasted(
+    rows: EmbeddingView<'_>,
+    scores: &[f64],
+    kin: &Kin,
+) -> Result<Fit<LocalContrast>, DriftError> {
     if rows.len() <= USUAL {
         return Ok(None);
     }
     let fitted = LocalContrast::fit(rows, scores.to_vec(), USUAL)?;
-    let found = fitted.contrast(rows, scores, Some)?;
+    let found = fitted.contrast(rows, scores, |row, other| kin.are(Some(row), other))?;
     let calibration = Calibration::unless_constant(found)?;
     Ok(calibration.map(|calibration| (fitted, calibration)))
 }

@@ -105,11 +105,15 @@ impl Spade {
         })
     }
 
-    /// The score of one image; `without` leaves out a remembered one, which the image itself is.
+    /// The score of one image; `without` leaves out remembered ones by their place: the image itself, say.
     ///
     /// # Errors
     /// [`DriftError::DimensionMismatch`], [`DriftError::NonFinite`].
-    pub fn score(&self, image: &[f32], without: Option<usize>) -> Result<SpadeScore, DriftError> {
+    pub fn score(
+        &self,
+        image: &[f32],
+        without: impl Fn(usize) -> bool,
+    ) -> Result<SpadeScore, DriftError> {
         let distances = self.map(image, without)?;
         let spot = (self.shape.positions / SPOT_SHARE).max(1);
         let mut sorted = distances;
@@ -128,7 +132,11 @@ impl Spade {
     ///
     /// # Errors
     /// As [`score`](Self::score).
-    pub fn map(&self, image: &[f32], without: Option<usize>) -> Result<Vec<f32>, DriftError> {
+    pub fn map(
+        &self,
+        image: &[f32],
+        without: impl Fn(usize) -> bool,
+    ) -> Result<Vec<f32>, DriftError> {
         self.shape.check(image, 0)?;
         let channels = self.shape.channels;
         let image = normalised(image, channels);
@@ -140,7 +148,7 @@ impl Spade {
             channels,
             &mut similar,
         );
-        let mut order: Vec<usize> = (0..n).filter(|i| Some(*i) != without).collect();
+        let mut order: Vec<usize> = (0..n).filter(|at| !without(*at)).collect();
         let liker = |a: &usize, b: &usize| similar[*b].total_cmp(&similar[*a]).then(a.cmp(b));
         let k = self.k.min(order.len());
         if k < order.len() {
@@ -215,15 +223,15 @@ mod tests {
     #[test]
     fn something_usual_in_an_unusual_place_is_found_there() {
         let spade = fitted(3);
-        let usual = spade.score(&scene(100), None).expect("scored");
+        let usual = spade.score(&scene(100), |_| false).expect("scored");
         let mut moved = scene(100);
         // What stands in the first corner stands in the last one too.
         let corner = moved[..SHAPE.channels].to_vec();
         moved[35 * SHAPE.channels..].copy_from_slice(&corner);
-        let found = spade.score(&moved, None).expect("scored");
+        let found = spade.score(&moved, |_| false).expect("scored");
         assert!(found.spot > 3.0 * usual.spot, "{found:?} {usual:?}");
         assert!(found.mean > usual.mean);
-        let map = spade.map(&moved, None).expect("a map");
+        let map = spade.map(&moved, |_| false).expect("a map");
         let oddest = (0..36).max_by(|a, b| map[*a].total_cmp(&map[*b]));
         assert_eq!(oddest, Some(35));
     }
@@ -240,7 +248,7 @@ mod tests {
                     shifted[to..to + 5].copy_from_slice(&image[from..from + 5]);
                 }
             }
-            spade.map(&shifted, None).expect("a map")[2 * 6 + 1]
+            spade.map(&shifted, |_| false).expect("a map")[2 * 6 + 1]
         };
         assert!(shifted(1) < 0.01, "{}", shifted(1));
         assert!(shifted(2) > 3.0 * shifted(1));
@@ -250,15 +258,15 @@ mod tests {
     fn an_image_is_not_compared_with_itself() {
         let spade = fitted(2);
         let own = scene(4);
-        let with = spade.score(&own, None).expect("scored").mean;
+        let with = spade.score(&own, |_| false).expect("scored").mean;
         // But for what a byte rounds away.
         assert!(with.abs() < 2e-5, "{with}");
-        let without = spade.score(&own, Some(4)).expect("scored").mean;
+        let without = spade.score(&own, |at| at == 4).expect("scored").mean;
         assert!(without > 1e-5, "{without}");
         // Nor does it matter then whether it is remembered.
         let others: Vec<Vec<f32>> = (0..8_u64).filter(|i| *i != 4).map(scene).collect();
         let others = Spade::fit(SHAPE, 2, others.into_iter()).expect("fitted");
-        assert_eq!(others.score(&own, None).expect("scored").mean, without);
+        assert_eq!(others.score(&own, |_| false).expect("scored").mean, without);
     }
 
     #[test]
@@ -278,11 +286,11 @@ mod tests {
         let mut broken = scene(1);
         broken[7] = f32::NAN;
         assert_eq!(
-            spade.score(&broken, None),
+            spade.score(&broken, |_| false),
             Err(DriftError::NonFinite { row: 0 })
         );
         assert!(matches!(
-            spade.score(&[1.0; 7], None),
+            spade.score(&[1.0; 7], |_| false),
             Err(DriftError::DimensionMismatch { .. })
         ));
     }
