@@ -742,6 +742,9 @@ fn a_session_is_rehearsed_against_a_table_of_the_truth() {
         (pwa("caught") - caught as f64 / 12.0).abs() < 1e-9,
         "{found}"
     );
+    let kinds = found["kinds"].as_object().unwrap().values();
+    let images = kinds.map(|kind| kind["images"].as_u64().unwrap());
+    assert_eq!(images.sum::<u64>(), 12, "{found}");
     // A network of one stage has no local features for PaDiM; the key says so.
     assert_eq!(found.get("pwa_padim"), Some(&Value::Null));
     assert_eq!(rehearse("15"), found, "by the same seed");

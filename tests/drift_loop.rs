@@ -10,8 +10,8 @@ use driftscope::jobs::JobContext;
 use driftscope::models::{Device, Model};
 use driftscope::training::Plan;
 use driftscope::workflows::{
-    self, Body, DriftSource, OpenRequest, Project, RehearseRequest, SimulateRequest, Strategy,
-    TrainRequest,
+    self, Body, DriftKind, DriftSource, OpenRequest, Project, RehearseRequest, SimulateRequest,
+    Strategy, TrainRequest,
 };
 use image::{GrayImage, Luma};
 
@@ -244,6 +244,12 @@ fn a_rehearsed_session_counts_what_it_found() {
     assert_eq!((shown, found), (12, played.found));
     assert!(played.pwa_padim.is_some());
     assert!(played.pwa_with_hand_labels <= 1.0);
+    assert!(played.kinds.is_empty());
+    for (name, skill) in &played.scores {
+        assert!((0.0..=1.0).contains(&skill.all.auroc), "{name}");
+        assert!(skill.auroc_by_kind.is_empty(), "{name}");
+    }
+    assert!(played.scores.contains_key("patchcore"));
     // Nothing of it is a label of the project's.
     assert!(open(&table).snapshot().hand.iter().all(Option::is_none));
 
@@ -257,6 +263,33 @@ fn a_rehearsed_session_counts_what_it_found() {
     };
     let played = workflows::rehearse(&snapshot, &own, &context).unwrap();
     assert_eq!(played.pwa_padim, None);
+
+    // The same with a word for what each drift image is.
+    let rows = fs::read_to_string(&truth).unwrap();
+    let named = rows.lines().enumerate().map(|(at, row)| match row {
+        "filename,label" => "filename,label,drift_kind\n".to_owned(),
+        row if row.ends_with("Drift") && at % 2 == 0 => format!("{row},even\n"),
+        row => format!("{row},odd\n"),
+    });
+    fs::write(&truth, named.collect::<String>()).unwrap();
+    let by_kind = workflows::rehearse(&snapshot, &own, &context).unwrap();
+    assert_eq!(
+        (by_kind.found, by_kind.rest_f1),
+        (played.found, played.rest_f1)
+    );
+    let kinds: Vec<&String> = by_kind.kinds.keys().collect();
+    // A word beside an image that is no drift is none of drift's.
+    assert_eq!(kinds, ["even", "odd"]);
+    let sum = |of: fn(&DriftKind) -> usize| by_kind.kinds.values().map(of).sum::<usize>();
+    assert_eq!(sum(|k| k.images), 8);
+    assert_eq!(sum(|k| k.found), by_kind.found);
+    assert_eq!(sum(|k| k.images - k.found - k.caught), by_kind.missed.len());
+    for (name, skill) in &by_kind.scores {
+        // Each kind against the same regular images: all drift is their mean, weighted.
+        let sum = |(kind, auroc): (&String, &f64)| by_kind.kinds[kind].images as f64 * auroc;
+        let mean = skill.auroc_by_kind.iter().map(sum).sum::<f64>() / 8.0;
+        assert!((mean - skill.all.auroc).abs() < 1e-9, "{name}");
+    }
 
     fs::write(&truth, "filename,label\nnew_0.png,Drift\n").unwrap();
     let error = workflows::rehearse(&snapshot, &request, &context).unwrap_err();

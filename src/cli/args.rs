@@ -368,7 +368,8 @@ pub struct RehearseArgs {
     /// The run that answers [default: the newest of the project]
     #[arg(long, value_name = "RUN")]
     pub run: Option<PathBuf>,
-    /// A CSV filename,label that names the class of every incoming image
+    /// A CSV filename,label that names the class of every incoming image; a column drift_kind, if there is one, says what
+    /// drift is and has a table of its own
     #[arg(long, value_name = "FILE")]
     pub truth: PathBuf,
     /// Labels to give

@@ -1,5 +1,6 @@
 //! Drift ranking, drift head, submission.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
@@ -10,7 +11,7 @@ use crate::evaluation::Interval;
 use crate::project::DriftChoice;
 use crate::workflows::{
     self, DriftNetwork, DriftResult, DriftSession, DriftSource, Project, RehearseRequest,
-    SimulateRequest, Snapshot, Strategy, SubmitRequest, SubmitSummary,
+    ScoreSkill, SimulateRequest, Snapshot, Strategy, SubmitRequest, SubmitSummary,
 };
 
 use super::args::{
@@ -63,12 +64,46 @@ fn rehearse(args: RehearseArgs, output: &Output) -> Result<()> {
         "on the {} left unlabelled ({} drift): F1 {:.3} at 0.5, average precision {:.3}; {:.0} % of all drift found or caught",
         r.rest, r.rest_drift, r.rest_f1, r.rest_ap, 100.0 * r.caught
     ));
+    if !r.kinds.is_empty() {
+        output.say("by kind of drift, images, labelled, called drift at 0.5 of the rest:");
+    }
+    for (kind, of) in &r.kinds {
+        output.say(&format!(
+            "  {kind:20} {:4}  {:4} found  {:4} caught  {:4} missed",
+            of.images,
+            of.found,
+            of.caught,
+            of.images - of.found - of.caught
+        ));
+    }
+    say_skills(&r.scores, output);
     output.say(&format!(
         "PWA on all incoming images: cheapest answers {:.5}, with hand labels {:.5}, gate at 0.5 {:.5}; constant answer {:.5}; PaDiM above 0.5 {}",
         r.pwa, r.pwa_with_hand_labels, r.pwa_gate, r.pwa_constant,
         r.pwa_padim.map_or("not computed".to_owned(), |p| format!("{p:.5}"))
     ));
     output.json(&r)
+}
+
+/// Each score by itself, and what it tells of each kind of drift.
+fn say_skills(scores: &BTreeMap<String, ScoreSkill>, output: &Output) {
+    let Some(first) = scores.values().next() else {
+        return;
+    };
+    output.say("before anything is labelled, each score alone (ROC AUC of a kind: against regular images):");
+    let kinds: Vec<&String> = first.auroc_by_kind.keys().collect();
+    let wide = |kind: &str| kind.len().max("0.000".len());
+    let header = kinds.iter().map(|kind| format!("  {kind:>0$}", wide(kind)));
+    let header: String = header.collect();
+    output.say(&format!("  {:42} {:>5}  {:>5}{header}", "", "AP", "AUC"));
+    for (name, skill) in scores {
+        let cell = |kind: &&String| format!("  {:>1$.3}", skill.auroc_by_kind[*kind], wide(kind));
+        let cells: String = kinds.iter().map(cell).collect();
+        output.say(&format!(
+            "  {name:42} {:.3}  {:.3}{cells}",
+            skill.all.ap, skill.all.auroc
+        ));
+    }
 }
 
 fn simulate(args: SimulateArgs, output: &Output) -> Result<()> {

@@ -575,6 +575,15 @@ impl DriftSpace {
         })
     }
 
+    /// The place beyond which a gate, one of the listed scores, says that a picture is spoiled: that of the regular
+    /// picture which is so most. None for a name that is no gate.
+    #[must_use]
+    pub fn gate_limit(&self, name: &str) -> Option<f64> {
+        let places = self.appearance.as_ref()?.gate(name)?.images();
+        // One more than there are regular pictures.
+        Some((places - 1) as f64 / (places + 1) as f64)
+    }
+
     /// Of a score that is listed only.
     fn listed_calibration(&self, name: &str) -> Option<&Calibration> {
         if name == Self::DENSITY {

@@ -159,6 +159,21 @@ mod tests {
     }
 
     #[test]
+    fn a_gate_is_higher_for_the_spoiled_picture() {
+        let sharp = ramp(40, 30);
+        let gates = |picture: &Gray| Gates::by_name(&Gates::of(picture).numbers());
+        let [(saturation, dim), (blur, crisp)] = gates(&sharp);
+        assert_eq!((saturation, blur), ("saturation", "blur"));
+        let blurred = resize(&resize(&sharp, 10, 8), 40, 30);
+        assert!(gates(&blurred)[1].1 > crisp);
+        let mut bright = sharp.clone();
+        bright.pixels[..600].fill(255);
+        let [(_, brighter), _] = gates(&bright);
+        assert!(brighter > dim);
+        assert_eq!(brighter, (100.0 * Gates::of(&bright).saturated).ln_1p());
+    }
+
+    #[test]
     fn the_smallest_pictures_have_no_edges() {
         for (width, height) in [(1, 1), (1, 2), (2, 1)] {
             let pixels = vec![7; width as usize * height as usize];

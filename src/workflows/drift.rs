@@ -118,7 +118,7 @@ pub struct DriftSession {
     outliers: Vec<f32>,
     /// Of the candidates.
     pool: SpaceRows,
-    anomaly: Vec<f32>,
+    pub(super) anomaly: Vec<f32>,
     predictions: Vec<Prediction>,
     pub(super) calibration: RunCalibration,
 }
@@ -667,13 +667,17 @@ impl DriftSession {
         let Some(row) = self.rows.get(&image) else {
             return Vec::new();
         };
-        let all = self.pool.scores.iter().chain(&self.pool.listed);
         let of = |scores: &NamedScores| ImageScore {
             name: scores.name,
             value: scores.values[*row],
             place: scores.places[*row],
         };
-        all.map(of).collect()
+        self.scores().map(of).collect()
+    }
+
+    /// All scores of the candidates, in their order: those that a head reads, then those that are only listed.
+    pub(super) fn scores(&self) -> impl Iterator<Item = &NamedScores> {
+        self.pool.scores.iter().chain(&self.pool.listed)
     }
 
     /// The `k` candidates that look most like `image` to the network, nearest first, each with its cosine
@@ -864,17 +868,36 @@ pub(super) struct QueueState<'a> {
 }
 
 impl QueueState<'_> {
+    /// Each gate with its values where it says that a picture is spoiled, and no number elsewhere: a gate does not rank
+    /// what is within the regular images. None once there is a head, which reads the numbers behind the gates.
+    fn gates(&self) -> impl Iterator<Item = (&NamedScores, Vec<f64>)> {
+        let nothing_learned = self.heads.is_empty();
+        let gates = self.pool.listed.iter().filter(move |_| nothing_learned);
+        gates.filter_map(|gate| {
+            let limit = self.space.gate_limit(gate.name)?;
+            let spoiled = gate.values.iter().zip(&gate.places);
+            let spoiled =
+                spoiled.map(|(value, place)| if *place > limit { *value } else { f64::NAN });
+            Some((gate, spoiled.collect()))
+        })
+    }
+
     /// The next `count` rows to show.
     pub fn next(&self, count: usize, seed: u64) -> Result<Vec<(usize, Reason)>, WorkflowError> {
         let (dim, kept) = (self.space.dim(), self.space.components());
         let is_new = |s: &&NamedScores| s.name == DriftSpace::DENSITY;
         let new = self.pool.listed.iter().filter(is_new);
-        let odd = self.pool.scores.iter();
+        let gates: Vec<(&NamedScores, Vec<f64>)> = self.gates().collect();
+        let odd = self.pool.scores.iter().map(|s| (s, s.values.as_slice()));
+        let gates = gates
+            .iter()
+            .map(|(gate, spoiled)| (*gate, spoiled.as_slice()));
         let odd: Vec<Outlying<'_>> = odd
-            .map(|s| Outlying {
-                name: s.name,
-                values: &s.values,
-                places: &s.places,
+            .chain(gates)
+            .map(|(score, values)| Outlying {
+                name: score.name,
+                values,
+                places: &score.places,
             })
             .collect();
         let new: Vec<&[f64]> = new.map(|s| s.values.as_slice()).collect();

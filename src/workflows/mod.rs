@@ -90,7 +90,7 @@ pub use precision::{precision_fallback, precision_in_words};
 #[cfg(feature = "torch")]
 pub use refit::Refitted;
 #[cfg(feature = "torch")]
-pub use rehearse::{Rehearsal, RehearseRequest, rehearse};
+pub use rehearse::{DriftKind, Rehearsal, RehearseRequest, ScoreSkill, rehearse};
 #[cfg(feature = "torch")]
 pub use resume::{UnfinishedRun, discard, project_of, resume, unfinished};
 #[cfg(feature = "torch")]

@@ -1,7 +1,7 @@
 //! A whole labelling session played on incoming images whose truth somebody has: what a user would have
 //! found, and what the submission would have been worth.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -17,6 +17,7 @@ use super::decide::Verdict;
 use super::drift::{
     DriftSession, DriftSource, Looked, candidates, look_for_drift, prepare_drift, shape_of,
 };
+use super::simulate::{ScoreQuality, quality};
 
 /// Images whose PaDiM maps are scaled together, as the organisers' data loader had them.
 const PADIM_BATCH: usize = 32;
@@ -25,12 +26,16 @@ const PADIM_DIMS: usize = 100;
 /// Probability from which an image counts as drift.
 const THRESHOLD: f64 = 0.5;
 
+/// The column of the truth that says what kind of drift an image is.
+const KIND: &str = "drift_kind";
+
 /// What to play.
 #[derive(Clone, Debug)]
 pub struct RehearseRequest {
     /// The run that answers, and what drift is looked for with.
     pub source: DriftSource,
-    /// A CSV `filename,label` that names the class of every incoming image.
+    /// A CSV `filename,label` that names the class of every incoming image. A column `drift_kind` says more closely what
+    /// each drift image is, for [`Rehearsal::kinds`].
     pub truth: PathBuf,
     /// Labels to give.
     pub labels: usize,
@@ -63,6 +68,10 @@ pub struct Rehearsal {
     pub caught: f64,
     /// Files of the drift that was neither labelled nor is called drift at 0.5.
     pub missed: Vec<String>,
+    /// What became of each kind of drift; empty where the truth tells of none.
+    pub kinds: BTreeMap<String, DriftKind>,
+    /// How each score alone tells drift from the other incoming images before anything is labelled, by name.
+    pub scores: BTreeMap<String, ScoreSkill>,
     /// PWA of the cheapest answers, hand labels not used as answers.
     pub pwa: f64,
     /// PWA with hand labels as answers.
@@ -73,6 +82,27 @@ pub struct Rehearsal {
     pub pwa_constant: f64,
     /// PWA of the same run with the organisers' PaDiM above 0.5 for drift; none for a network of one stage.
     pub pwa_padim: Option<f64>,
+}
+
+/// What became of one kind of drift.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DriftKind {
+    /// Images of it.
+    pub images: usize,
+    /// Those that were labelled.
+    pub found: usize,
+    /// Those left that are called drift at 0.5.
+    pub caught: usize,
+}
+
+/// What a score is worth by itself.
+#[derive(Clone, Debug, Serialize)]
+pub struct ScoreSkill {
+    /// Against all drift.
+    #[serde(flatten)]
+    pub all: ScoreQuality,
+    /// Area under the ROC curve of one kind of drift against the regular images.
+    pub auroc_by_kind: BTreeMap<String, f64>,
 }
 
 /// Plays `request.labels` labels of the default queue with the truth as the labeller. Nothing is written into
@@ -86,7 +116,10 @@ pub fn rehearse(
     context: &JobContext,
 ) -> Result<Rehearsal, WorkflowError> {
     // Before the network looks at the images, which may take long.
-    let truth = read_truth(snapshot, &request.truth, &candidates(snapshot))?;
+    let Truth {
+        classes: truth,
+        kinds,
+    } = Truth::read(snapshot, &request.truth, &candidates(snapshot))?;
     let session = prepare_drift(snapshot, &request.source, context)?;
     let drift_class = snapshot.manifest.classes.drift();
     let is_drift = |id: &ImageId| truth[id] == drift_class;
@@ -163,7 +196,19 @@ pub fn rehearse(
         }
         None => None,
     };
+    let mut by_kind: BTreeMap<String, DriftKind> = BTreeMap::new();
+    for id in session.images.iter().filter(|id| is_drift(id)) {
+        let Some(kind) = kinds.get(id) else { continue };
+        let of_kind = by_kind.entry(kind.clone()).or_default();
+        of_kind.images += 1;
+        match labelled.contains_key(id) {
+            true => of_kind.found += 1,
+            false => of_kind.caught += usize::from(probability[id] >= THRESHOLD),
+        }
+    }
     Ok(Rehearsal {
+        kinds: by_kind,
+        scores: skills(&session, is_drift, &kinds)?,
         images: session.images.len(),
         labels: labels.len(),
         drift,
@@ -217,38 +262,83 @@ impl Answers<'_> {
     }
 }
 
-/// The class of every one of `images`.
-fn read_truth(
-    snapshot: &Snapshot,
-    path: &Path,
-    images: &[ImageId],
-) -> Result<HashMap<ImageId, ClassId>, WorkflowError> {
-    let bad = |what: String| WorkflowError::Truth {
-        path: path.to_owned(),
-        what,
-    };
-    let mut reader = csv::Reader::from_path(path).map_err(|e| bad(e.to_string()))?;
-    let mut classes: HashMap<String, ClassId> = HashMap::new();
-    for record in reader.records() {
-        let record = record.map_err(|e| bad(e.to_string()))?;
-        let (Some(name), Some(label)) = (record.get(0), record.get(1)) else {
-            return Err(bad("a row has fewer than two columns".to_owned()));
-        };
-        let class = snapshot.manifest.classes.parse(label);
-        classes.insert(name.to_owned(), class.map_err(|e| bad(e.to_string()))?);
+/// What every score of the candidates is worth; nothing where all of them are drift, or none is.
+fn skills(
+    session: &DriftSession,
+    is_drift: impl Fn(&ImageId) -> bool,
+    kinds: &HashMap<ImageId, String>,
+) -> Result<BTreeMap<String, ScoreSkill>, WorkflowError> {
+    let drift: Vec<bool> = session.images.iter().map(&is_drift).collect();
+    if drift.iter().all(|d| *d) || !drift.contains(&true) {
+        return Ok(BTreeMap::new());
     }
-    images
-        .iter()
-        .map(|id| {
-            let key = &snapshot.manifest.get(*id).key;
-            let name = Path::new(key)
-                .file_name()
-                .map(|n| n.to_string_lossy().into_owned());
-            let class = classes.get(key).or_else(|| classes.get(&name?));
-            let class = class.ok_or_else(|| bad(format!("it does not name {key}")))?;
-            Ok((*id, *class))
+    let kind_of = |row: usize| kinds.get(&session.images[row]).filter(|_| drift[row]);
+    let names: BTreeSet<&String> = (0..drift.len()).filter_map(kind_of).collect();
+    let skill = |values: &[f64]| -> Result<ScoreSkill, WorkflowError> {
+        let auroc = |kind: &String| -> Result<_, WorkflowError> {
+            let rows: Vec<usize> = (0..drift.len())
+                .filter(|row| !drift[*row] || kind_of(*row) == Some(kind))
+                .collect();
+            let values: Vec<f64> = rows.iter().map(|row| values[*row]).collect();
+            let drift: Vec<bool> = rows.iter().map(|row| drift[*row]).collect();
+            Ok((kind.clone(), BinaryScores::new(&values, &drift)?.roc_auc()?))
+        };
+        Ok(ScoreSkill {
+            all: quality(values, &drift)?,
+            auroc_by_kind: (names.iter().copied().map(auroc)).collect::<Result<_, _>>()?,
         })
+    };
+    let mean: Vec<f64> = session.anomaly.iter().map(|v| f64::from(*v)).collect();
+    let scores = session.scores().map(|s| (s.name, s.values.as_slice()));
+    scores
+        .chain([("mean of all", mean.as_slice())])
+        .map(|(name, values)| Ok((name.to_owned(), skill(values)?)))
         .collect()
+}
+
+/// What a table says of the incoming images.
+struct Truth {
+    classes: HashMap<ImageId, ClassId>,
+    /// What kind of drift an image is, where that is told.
+    kinds: HashMap<ImageId, String>,
+}
+
+impl Truth {
+    /// Every one of `images` has to be in it.
+    fn read(snapshot: &Snapshot, path: &Path, images: &[ImageId]) -> Result<Self, WorkflowError> {
+        let bad = |what: String| WorkflowError::Truth {
+            path: path.to_owned(),
+            what,
+        };
+        let mut reader = csv::Reader::from_path(path).map_err(|e| bad(e.to_string()))?;
+        let header = reader.headers().map_err(|e| bad(e.to_string()))?;
+        let kind_column = header.iter().position(|name| name == KIND);
+        let mut rows: HashMap<String, (ClassId, Option<String>)> = HashMap::new();
+        for record in reader.records() {
+            let record = record.map_err(|e| bad(e.to_string()))?;
+            let (Some(name), Some(label)) = (record.get(0), record.get(1)) else {
+                return Err(bad("a row has fewer than two columns".to_owned()));
+            };
+            let class = snapshot.manifest.classes.parse(label);
+            let class = class.map_err(|e| bad(e.to_string()))?;
+            let kind = kind_column.and_then(|at| record.get(at));
+            let kind = kind.filter(|kind| !kind.is_empty()).map(str::to_owned);
+            rows.insert(name.to_owned(), (class, kind));
+        }
+        let mut truth = Self {
+            classes: HashMap::with_capacity(images.len()),
+            kinds: HashMap::new(),
+        };
+        for id in images {
+            let key = &snapshot.manifest.get(*id).key;
+            let name = Path::new(key).file_name().and_then(|name| name.to_str());
+            let row = rows.get(key).or_else(|| rows.get(name?));
+            let (class, kind) = row.ok_or_else(|| bad(format!("it does not name {key}")))?;
+            truth.classes.insert(*id, *class);
+            truth.kinds.extend(kind.clone().map(|kind| (*id, kind)));
+        }
+        Ok(truth)
+    }
 }
 
 /// PaDiM as the organisers ran it, over the local features that drift is looked for with.

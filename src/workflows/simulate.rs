@@ -453,7 +453,11 @@ fn fit_padim(local: &dyn LocalSource, images: usize) -> Result<Padim, WorkflowEr
     Ok(builder.finish()?)
 }
 
-fn quality(scores: &[f64], drift: &[bool]) -> Result<ScoreQuality, WorkflowError> {
+/// What scores are worth.
+///
+/// # Errors
+/// Those of the metrics, such as for none that are drift.
+pub(super) fn quality(scores: &[f64], drift: &[bool]) -> Result<ScoreQuality, WorkflowError> {
     let scores = BinaryScores::new(scores, drift)?;
     Ok(ScoreQuality {
         auroc: scores.roc_auc()?,

@@ -401,6 +401,48 @@ fn the_queue_tells_the_share_of_regular_images_that_lie_less_far_out() {
 }
 
 #[test]
+fn what_a_gate_calls_spoiled_is_shown_until_there_is_a_head() {
+    let (folder, _) = project();
+    let white = TRAINING + 7;
+    let file = folder.path().join(format!("{white:03}.png"));
+    let blank = GrayImage::from_pixel(32, 32, Luma([255]));
+    blank.save(file).expect("written");
+    let table = folder.path().join("images.csv");
+    let snapshot = open(&OpenRequest::from(table))
+        .expect("a project")
+        .snapshot();
+    let session = prepared(&snapshot).expect("a session");
+    let labels = vec![None; session.images.len()];
+    let state = |heads| QueueState {
+        space: &session.space,
+        pool: &session.pool,
+        labels: &labels,
+        repeated: &[],
+        groups: &[],
+        heads,
+    };
+    let spoiled = |heads| -> Vec<(ImageId, &str)> {
+        let state: QueueState<'_> = state(heads);
+        let told = state.gates().map(|(gate, values)| {
+            let rows = (0..values.len()).filter(|row| values[*row].is_finite());
+            let found: Vec<_> = rows.map(|row| (session.images[row], gate.name)).collect();
+            found
+        });
+        told.flatten().collect()
+    };
+    let white = ImageId::from(white);
+    let told = spoiled(&[]);
+    let saturated = told.iter().filter(|(_, gate)| *gate == "saturation");
+    // No other picture has a pixel of that brightness; others may be softer than the regular ones, as it is.
+    assert_eq!(saturated.collect::<Vec<_>>(), [&(white, "saturation")]);
+    assert!(told.contains(&(white, "blur")), "{told:?}");
+    assert!(told.len() < 4, "{told:?}");
+    assert_eq!(spoiled(&[&[0.5; INCOMING]]), []);
+    let first = session.queue(&[], &[], 8, 1).expect("a queue");
+    assert!(first.iter().any(|(image, _)| *image == white));
+}
+
+#[test]
 fn the_queue_hears_two_heads() {
     let (_folder, snapshot) = project();
     let session = prepared(&snapshot).expect("a session");
