@@ -250,7 +250,7 @@ fn the_operating_points_are_where_scikit_learn_finds_them() {
                 "catch" => Aim::Catch,
                 other => panic!("{other} is no aim"),
             };
-            let ours = operating_point(&images, aim, case.rate).expect("both kinds");
+            let ours = operating_point(&images, &[], aim, case.rate).expect("both kinds");
             let figures = ours.figures;
             assert_eq!(
                 (figures.caught, figures.false_alarms),

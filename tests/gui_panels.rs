@@ -428,7 +428,7 @@ fn decided(result: &DriftResult, labels: &[(ImageId, Option<bool>)]) -> Decided 
             })
         })
         .collect();
-    let point = |aim| operating_point(&gated, aim, rate.assumed).map_err(|e| e.to_string());
+    let point = |aim| operating_point(&gated, &[], aim, rate.assumed).map_err(|e| e.to_string());
     let verdict = |score: &DriftScore| {
         let stated = f64::from(score.probability.unwrap_or(0.0));
         let drift = prior_shifted(stated, rate.assumed);

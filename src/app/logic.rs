@@ -151,7 +151,8 @@ impl App {
         .map_err(no_thread)?;
         let textures = Textures::new(&self.ctx, self.wake.clone()).map_err(no_thread)?;
         let mut session = Session::new(opened.snapshot.clone(), opened.read_only, opened.current);
-        if let Some(problem) = opened.project.cost_problem() {
+        let project = &opened.project;
+        for problem in (project.cost_problem().into_iter()).chain(project.labels_without_image()) {
             self.toasts.add(Level::Warning, problem);
         }
         let labels = &opened.project.labels;

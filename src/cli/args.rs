@@ -550,8 +550,8 @@ pub struct SubmitArgs {
     /// The run that answers [default: the newest of the project]
     #[arg(long, value_name = "RUN")]
     pub run: Option<PathBuf>,
-    /// Probability from which the answer is drift, the likeliest class below it [default: the project's, or whichever answer costs least by its cost matrix]
-    #[arg(long, value_name = "P")]
+    /// Probability from which the answer is drift, the likeliest class below it, 0 to 1 [default: the project's, or whichever answer costs least by its cost matrix]
+    #[arg(long, value_name = "P", value_parser = probability)]
     pub threshold: Option<f64>,
     /// Share of drift among the incoming images that this submission reckons with, above 0 and below 1 [default: the project's, or that of its random sample]
     #[arg(long, value_name = "P", value_parser = drift_share)]
@@ -570,6 +570,14 @@ fn some(text: &str) -> Result<usize, &'static str> {
     count
         .filter(|count| *count > 0)
         .ok_or("a whole number from 1 on")
+}
+
+#[cfg(feature = "torch")]
+fn probability(text: &str) -> Result<f64, &'static str> {
+    let probability = text.parse().ok();
+    probability
+        .filter(|p| (0.0..=1.0).contains(p))
+        .ok_or("a probability lies between 0 and 1")
 }
 
 #[cfg(feature = "torch")]

@@ -33,7 +33,7 @@ pub fn project_at(path: &Path, how: &HowArgs, output: &Output) -> Result<Project
     if let Some(problem) = &project.split_problem {
         output.warn(problem);
     }
-    if let Some(problem) = project.cost_problem() {
+    for problem in (project.cost_problem().into_iter()).chain(project.labels_without_image()) {
         output.warn(&problem);
     }
     Ok(project)

@@ -60,10 +60,15 @@ fn rehearse(args: RehearseArgs, output: &Output) -> Result<()> {
     for (reason, (shown, drift)) in &r.by_reason {
         output.say(&format!("  {reason:20} {shown:4} shown, {drift:3} drift"));
     }
-    output.say(&format!(
-        "on the {} left unlabelled ({} drift): F1 {:.3} at 0.5, average precision {:.3}; {:.0} % of all drift found or caught",
-        r.rest, r.rest_drift, r.rest_f1, r.rest_ap, 100.0 * r.caught
-    ));
+    let caught = format!("{:.0} % of all drift found or caught", 100.0 * r.caught);
+    output.say(&match (r.drift, r.rest_drift) {
+        (0, _) => "the truth names no drift among the incoming images: nothing is measured of finding it".to_owned(),
+        (_, 0) => format!("no drift is left among the {} without a label to measure on; {caught}", r.rest),
+        _ => format!(
+            "on the {} left unlabelled ({} drift): F1 {:.3} at 0.5, average precision {:.3}; {caught}",
+            r.rest, r.rest_drift, r.rest_f1, r.rest_ap
+        ),
+    });
     if !r.kinds.is_empty() {
         output.say("by kind of drift, images, labelled, called drift at 0.5 of the rest:");
     }
@@ -116,10 +121,18 @@ fn simulate(args: SimulateArgs, output: &Output) -> Result<()> {
         args.preprocessing.as_deref(),
     )?;
     if body.weights.is_none() {
+        let published = workflows::published_weights()?;
+        let fetch = match published.iter().any(|row| row.name == body.model) {
+            true => format!(
+                "`driftscope weights fetch {}`, or --weights FILE",
+                body.model
+            ),
+            false => "--weights FILE".to_owned(),
+        };
         output.warn(&format!(
             "no weights are given or fetched: the features are those of {} before any training, and find less than \
-             those of pretrained weights (`driftscope weights fetch {}`, or --weights FILE)",
-            body.model, body.model
+             those of pretrained weights ({fetch})",
+            body.model
         ));
     }
     let request = SimulateRequest {
@@ -314,9 +327,16 @@ fn prepare(snapshot: &Snapshot, run: &Path, output: &Output) -> Result<DriftSess
 
 /// Quality with intervals, or why there is none.
 pub fn say_quality(result: &DriftResult, output: &Output) {
+    let refitted = match &result.head_problem {
+        None => format!(
+            "; refitted in {:.0} ms, cross-validation included",
+            result.milliseconds
+        ),
+        Some(_) => String::new(),
+    };
     output.say(&format!(
-        "{} drift and {} regular images are labelled; refitted in {:.0} ms, cross-validation included",
-        result.n_drift, result.n_regular, result.milliseconds
+        "{} drift and {} regular images are labelled{refitted}",
+        result.n_drift, result.n_regular
     ));
     if let Some(problem) = &result.head_problem {
         output.say(&format!(

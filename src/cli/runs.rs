@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use crate::domain::Split;
@@ -248,7 +248,7 @@ pub fn study(args: &StudyArgs, output: &Output) -> Result<()> {
             }
             Err(error) => {
                 bar.line(&format!("{name}: no result: {error}"));
-                failed.push(json!({"preset": name, "error": error.to_string()}));
+                failed.push((name.to_owned(), error.to_string()));
             }
         },
     )?;
@@ -257,6 +257,9 @@ pub fn study(args: &StudyArgs, output: &Output) -> Result<()> {
     output.say("test split, macro-F1 with its 95 % interval over images");
     for (name, run) in &runs {
         output.say(&study_row(name, run));
+    }
+    for (name, error) in &failed {
+        output.say(&format!("{name:22} no result: {error}"));
     }
     let rows: Vec<Value> = runs
         .iter()
@@ -268,7 +271,19 @@ pub fn study(args: &StudyArgs, output: &Output) -> Result<()> {
             Ok(row)
         })
         .collect::<Result<_>>()?;
-    output.json(&json!({"rows": rows, "failed": failed}))
+    let without: Vec<Value> = failed
+        .iter()
+        .map(|(name, error)| json!({"preset": name, "error": error}))
+        .collect();
+    output.json(&json!({"rows": rows, "failed": without}))?;
+    if let Some((first, _)) = failed.first() {
+        bail!(
+            "{} of {} rows have no result, {first} for one: mend what the table says of each, and the same command goes on with those",
+            failed.len(),
+            failed.len() + runs.len()
+        );
+    }
+    Ok(())
 }
 
 fn study_row(name: &str, run: &RunSummary) -> String {

@@ -5,12 +5,12 @@
 pub enum DriftError {
     /// Nothing is labelled.
     #[error(
-        "no image is labelled yet: label at least 2 drift images (key 1) and 2 regular images (key 0), then retrain"
+        "no image is labelled yet: label drift (key 1) and regular images (key 0), from 2 of each on the model is measured too, then retrain"
     )]
     NoLabels,
     /// Only regular images are labelled.
     #[error(
-        "no drift image is labelled yet ({regular} regular are): label at least 2 drift images (key 1), then retrain"
+        "no drift image is labelled yet ({regular} regular are): label some (key 1), from 2 on the model is measured too, then retrain"
     )]
     NoDriftLabelled {
         /// Labelled regular images.
@@ -18,7 +18,7 @@ pub enum DriftError {
     },
     /// Only drift images are labelled.
     #[error(
-        "no regular image is labelled yet ({drift} drift are): label at least 2 regular images (key 0), then retrain"
+        "no regular image is labelled yet ({drift} drift are): label some (key 0), from 2 on the model is measured too, then retrain"
     )]
     NoRegularLabelled {
         /// Labelled drift images.

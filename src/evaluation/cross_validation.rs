@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::interval::central_95;
+use super::interval::{OfFigure, central_95_or_wilson};
 use super::{BinaryScores, EvaluationError, Interval, PrecisionRecallCurve};
 
 /// Resamples behind every interval.
@@ -392,11 +392,17 @@ fn intervals(
     }
     let mut figure = 0;
     Ok(resampled.map(|values| {
-        let repeats: Vec<f64> = all.iter().map(|f| f[figure]).collect();
+        let at = figure;
+        let repeats: Vec<f64> = all.iter().map(|f| f[at]).collect();
         figure += 1;
         let mean = repeats.iter().sum::<f64>() / repeats.len() as f64;
         let squares: f64 = repeats.iter().map(|v| (v - mean).powi(2)).sum();
-        let [lo, hi] = central_95(values);
+        // F1, precision and recall, then what ranks.
+        let rests_on = [OfFigure::F1, OfFigure::Drift, OfFigure::Drift]
+            .get(at)
+            .copied()
+            .unwrap_or(OfFigure::Ranking);
+        let [lo, hi] = central_95_or_wilson(values, rests_on, kinds.each_ref().map(Vec::len));
         Interval {
             mean,
             lo,
@@ -481,6 +487,35 @@ mod tests {
                 EvaluationError::LengthMismatch { .. }
             ))
         ));
+    }
+
+    #[test]
+    fn a_handful_without_a_mistake_or_with_nothing_else_leaves_doubt() {
+        let labels = [
+            Some(true),
+            Some(true),
+            Some(false),
+            Some(false),
+            Some(false),
+        ];
+        let groups = [0, 1, 2, 3, 4];
+        let drift = |row: usize| labels[row] == Some(true);
+        let judge = |right: bool| {
+            let says = move |held_out: &[usize]| {
+                let score = |row: &usize| if drift(*row) == right { 0.9 } else { 0.1 };
+                Ok::<_, Infallible>(held_out.iter().map(score).collect::<Vec<f64>>())
+            };
+            cross_validate_grouped(&labels, &groups, &plan(2, 3), says).expect("two of each")
+        };
+        // Wilson's interval of 2 of 2, and of 0 of 2.
+        let (sure, wrong) = (judge(true), judge(false));
+        assert_eq!((sure.recall.mean, sure.recall.hi), (1.0, 1.0));
+        assert!((sure.recall.lo - 0.342).abs() < 1e-3, "{:?}", sure.recall);
+        assert!((sure.f1.lo - 0.510).abs() < 1e-3, "{:?}", sure.f1);
+        assert!(sure.average_precision.lo < 0.4 && sure.roc_auc.lo < 0.4);
+        assert_eq!((wrong.recall.mean, wrong.recall.lo), (0.0, 0.0));
+        assert!((wrong.recall.hi - 0.658).abs() < 1e-3, "{:?}", wrong.recall);
+        assert!(wrong.f1.hi > 0.6 && wrong.precision.hi > 0.6);
     }
 
     #[test]

@@ -47,6 +47,46 @@ pub(super) fn central_95(mut values: Vec<f64>) -> [f64; 2] {
     [quantile(&values, 0.025), quantile(&values, 0.975)]
 }
 
+/// What a figure of drift against regular images rests on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum OfFigure {
+    /// F1: the true alarms among all that are drift or alarms.
+    F1,
+    /// The drift images, as recall and precision do.
+    Drift,
+    /// The order of both kinds: average precision, ROC AUC.
+    Ranking,
+}
+
+/// [`central_95`] of resampled `values`. Where all of them are the same, as with a handful of labels and no mistake, or
+/// nothing else, the bootstrap would say that there is no doubt: then Wilson's interval, the figure taken for a
+/// proportion of the `units` (drift, regular) that it rests on, of the rarer kind for a ranking; F1 by way of the
+/// proportion that it stands for, as for [`GateFigures`](super::GateFigures).
+///
+/// # Panics
+/// For no values.
+pub(super) fn central_95_or_wilson(values: Vec<f64>, of: OfFigure, units: [usize; 2]) -> [f64; 2] {
+    let [lo, hi] = central_95(values);
+    if lo < hi {
+        return [lo, hi];
+    }
+    let n = match of {
+        OfFigure::F1 | OfFigure::Drift => units[0],
+        OfFigure::Ranking => units[0].min(units[1]),
+    };
+    let is_f1 = matches!(of, OfFigure::F1);
+    let share = if is_f1 { lo / (2.0 - lo) } else { lo };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a part of n"
+    )]
+    let ends = wilson_interval((share * n as f64).round() as u64, n as u64);
+    let ends = ends.map(|end| if is_f1 { 2.0 * end / (1.0 + end) } else { end });
+    // The figure itself is in it, to the last digit.
+    [ends[0].min(lo), ends[1].max(hi)]
+}
+
 /// 95 % percentile bootstrap interval of a statistic over `n` images (Efron 1979): `statistic` is
 /// called `resamples` times with `n` positions drawn with replacement from `0..n`. The same seed gives
 /// the same interval on every machine.

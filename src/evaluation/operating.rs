@@ -1,5 +1,7 @@
 //! Where to draw the line between drift and the rest, and what that is worth on images it was not drawn on.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Interval, wilson_interval};
@@ -154,7 +156,8 @@ pub enum OperatingError {
 
 /// Chooses a threshold for `aim` on `images`, and measures the way of choosing: each image is judged by a
 /// threshold chosen without it (without its hundredth part of the images where there are more than a hundred), so
-/// that no figure stems from images that the threshold was fitted to. `rate` is the assumed share of drift,
+/// that no figure stems from images that the threshold was fitted to. `groups` has one entry for each image, or none
+/// where all are different: near-duplicates, of equal entries, are left out together. `rate` is the assumed share of drift,
 /// `0..=1`: the labels are no random sample, so that cost is weighted to it.
 ///
 /// What remains is that the heads behind the other images' scores have seen this image's label; leaving that out
@@ -164,13 +167,14 @@ pub enum OperatingError {
 /// [`OperatingError`].
 pub fn operating_point(
     images: &[Gated],
+    groups: &[usize],
     aim: Aim,
     rate: f64,
 ) -> Result<OperatingPoint, OperatingError> {
     check(images, aim)?;
     let mut order: Vec<usize> = (0..images.len()).collect();
     order.sort_by(|a, b| images[*b].score.total_cmp(&images[*a].score));
-    let parts = parts(images);
+    let parts = parts(images, groups);
     let without = |part: usize| {
         let kept = order.iter().filter(|i| parts[**i] != part);
         choose(kept.map(|i| &images[*i]), aim, rate)
@@ -204,16 +208,20 @@ fn check(images: &[Gated], aim: Aim) -> Result<(), OperatingError> {
 }
 
 /// Deals the images into parts, drift first, then regular, those without an answer last of each: no part holds
-/// all that there is of a kind.
-fn parts(images: &[Gated]) -> Vec<usize> {
+/// all that there is of a kind, unless that is one group.
+fn parts(images: &[Gated], groups: &[usize]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..images.len()).collect();
     order.sort_by_key(|i| (!images[*i].drift, images[*i].costs.is_none()));
-    let count = images.len().min(PARTS);
-    let mut part_of = vec![0; images.len()];
-    for (turn, image) in order.into_iter().enumerate() {
-        part_of[image] = turn % count;
+    let group = |image: usize| groups.get(image).copied().unwrap_or(image);
+    let mut part_of: HashMap<usize, usize> = HashMap::new();
+    for image in order {
+        let turn = part_of.len();
+        part_of.entry(group(image)).or_insert(turn);
     }
-    part_of
+    let count = part_of.len().min(PARTS);
+    (0..images.len())
+        .map(|image| part_of[&group(image)] % count)
+        .collect()
 }
 
 /// What has been met on the way down from the highest score.
@@ -462,19 +470,33 @@ mod tests {
     }
 
     #[test]
+    fn no_image_is_judged_by_a_threshold_chosen_on_its_near_duplicate() {
+        let drift = [0.9, 0.9, 0.5, 0.5].map(|score| gated(score, true));
+        let images = [&drift[..], &[gated(0.4, false); 3]].concat();
+        let caught = |groups: &[usize]| {
+            let point = operating_point(&images, groups, Aim::F1, 0.1).expect("a threshold");
+            assert!((point.threshold - 0.45).abs() < 1e-9, "{point:?}");
+            point.figures.caught
+        };
+        assert_eq!((caught(&[]), caught(&[0, 1, 2, 3, 4, 5, 6])), (4, 4));
+        // Without the pair nothing says that drift scores so low.
+        assert_eq!(caught(&[0, 1, 2, 2, 3, 4, 5]), 2);
+    }
+
+    #[test]
     fn an_absent_kind_is_refused_with_both_counts() {
         for n_drift in [0, 1] {
             let mut images = vec![gated(0.1, false); 9];
             images.extend(vec![gated(0.9, true); n_drift]);
             for aim in Aim::ALL {
-                let refused = operating_point(&images, aim, 0.1).expect_err("no drift");
+                let refused = operating_point(&images, &[], aim, 0.1).expect_err("no drift");
                 let words = format!("{n_drift} drift and 9 regular");
                 assert!(refused.to_string().contains(&words), "{refused}");
             }
         }
-        assert!(operating_point(&[], Aim::F1, 0.1).is_err());
+        assert!(operating_point(&[], &[], Aim::F1, 0.1).is_err());
         let drift = vec![gated(0.9, true); 5];
-        let refused = operating_point(&drift, Aim::Catch, 0.1).expect_err("no regular image");
+        let refused = operating_point(&drift, &[], Aim::Catch, 0.1).expect_err("no regular image");
         assert!(refused.to_string().contains("5 drift and 0 regular"));
     }
 
@@ -487,13 +509,13 @@ mod tests {
             gated(0.2, false),
         ];
         images[1].costs = None;
-        let refused = operating_point(&images, Aim::Cheapest, 0.1).expect_err("one answer");
+        let refused = operating_point(&images, &[], Aim::Cheapest, 0.1).expect_err("one answer");
         assert!(refused.to_string().contains("1 labelled drift and 2"));
-        let f1 = operating_point(&images, Aim::F1, 0.1).expect("both kinds");
+        let f1 = operating_point(&images, &[], Aim::F1, 0.1).expect("both kinds");
         assert!((f1.threshold - 0.5).abs() < 1e-12, "{}", f1.threshold);
         images[0].score = f64::NAN;
         assert_eq!(
-            operating_point(&images, Aim::F1, 0.1),
+            operating_point(&images, &[], Aim::F1, 0.1),
             Err(OperatingError::NotFinite { row: 0 })
         );
     }
@@ -526,7 +548,7 @@ mod tests {
             let images: Vec<Gated> = (0..60)
                 .map(|i| gated(rng.random_range(0.0..1.0), i % 6 == 0))
                 .collect();
-            let point = operating_point(&images, Aim::F1, 0.1).expect("both kinds");
+            let point = operating_point(&images, &[], Aim::F1, 0.1).expect("both kinds");
             honest += point.figures.f1.mean / 40.0;
             on_itself += scores(&images).at(point.threshold).f1 / 40.0;
         }
@@ -539,7 +561,7 @@ mod tests {
     fn a_handful_without_a_mistake_proves_little() {
         let mut images = vec![gated(0.9, true); 5];
         images.extend(vec![gated(0.1, false); 40]);
-        let figures = operating_point(&images, Aim::Catch, 0.1)
+        let figures = operating_point(&images, &[], Aim::Catch, 0.1)
             .expect("both kinds")
             .figures;
         assert_eq!((figures.caught, figures.false_alarms), (5, 0));
@@ -635,7 +657,7 @@ mod tests {
         #[test]
         fn each_image_is_judged_without_it(images in images(), rate in 0.01..0.99_f64) {
             for aim in Aim::ALL {
-                let point = operating_point(&images, aim, rate).expect("both kinds");
+                let point = operating_point(&images, &[], aim, rate).expect("both kinds");
                 let caught = (0..images.len()).filter(|left_out| {
                     let mut others = images.clone();
                     let image = others.remove(*left_out);

@@ -4,7 +4,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::interval::central_95;
+use super::interval::{OfFigure, central_95, central_95_or_wilson};
 use super::{BinaryScores, EvaluationError, Interval};
 
 /// Resamples behind every interval.
@@ -81,8 +81,13 @@ impl PairedReport {
                 values.push(value);
             }
         }
-        let intervals = whole.into_iter().zip(drawn).map(|(mean, values)| {
-            let [lo, hi] = central_95(values);
+        let units = kinds.each_ref().map(Vec::len);
+        let intervals = (0..).zip(whole.into_iter().zip(drawn));
+        let intervals = intervals.map(|(at, (mean, values))| {
+            let [lo, hi] = match rests_on(at) {
+                Some(of) => central_95_or_wilson(values, of, units),
+                None => central_95(values),
+            };
             Interval {
                 mean,
                 lo,
@@ -135,6 +140,15 @@ pub enum Better {
 
 /// Figures of one judge.
 const FIGURES: usize = 5;
+
+/// What the figure at a place of [`figures`] rests on; none for a gain, which is 0 between judges that say the same.
+fn rests_on(at: usize) -> Option<OfFigure> {
+    (at < 2 * FIGURES).then_some(match at % FIGURES {
+        0 | 4 => OfFigure::Ranking,
+        1 => OfFigure::F1,
+        _ => OfFigure::Drift,
+    })
+}
 
 /// The scores of a judge and the images in their order, the highest score first.
 struct Sorted<'a> {

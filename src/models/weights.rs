@@ -83,6 +83,16 @@ pub enum WeightsError {
         /// The words there are.
         known: String,
     },
+    /// A batch norm whose running variance is below 0: its square root is no number.
+    #[error("{path} holds a variance below 0 in {tensor}, so it is damaged; {remedy}")]
+    NegativeVariance {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// A weight that is no number.
     #[error("{path} holds values that are not finite (NaN or infinite) in {tensor}; {remedy}")]
     NotFinite {
@@ -242,7 +252,7 @@ pub fn load(
         |_| true,
         |name, info, bytes| {
             let tensor = Tensor::from_data_size(bytes, &shape_of(info), Kind::Float);
-            check_finite(path, name, &tensor, &OF_A_RUN)?;
+            check_values(path, name, &tensor, &OF_A_RUN)?;
             filled.push((variables[name].shallow_clone(), tensor));
             Ok(())
         },
@@ -385,7 +395,7 @@ pub fn load_pretrained(
         |name, info, bytes| {
             let tensor = Tensor::from_data_size(bytes, &shape_of(info), kinds[name]);
             let tensor = tensor.to_kind(Kind::Float);
-            check_finite(path, name, &tensor, &OF_THE_USER)?;
+            check_values(path, name, &tensor, &OF_THE_USER)?;
             filled.push((all[name].shallow_clone(), tensor));
             Ok(())
         },
@@ -436,20 +446,28 @@ fn shape_of(info: &TensorInfo) -> Vec<i64> {
     info.shape.iter().map(|d| *d as i64).collect()
 }
 
-fn check_finite(
+fn check_values(
     path: &Path,
     name: &str,
     tensor: &Tensor,
     remedies: &Remedies,
 ) -> Result<(), WeightsError> {
-    if tensor.isfinite().all().int64_value(&[]) == 1 {
-        return Ok(());
+    let (path, remedy) = (path.to_owned(), remedies.not_finite);
+    if tensor.isfinite().all().int64_value(&[]) == 0 {
+        return Err(WeightsError::NotFinite {
+            path,
+            tensor: name.to_owned(),
+            remedy,
+        });
     }
-    Err(WeightsError::NotFinite {
-        path: path.to_owned(),
-        tensor: name.to_owned(),
-        remedy: remedies.not_finite,
-    })
+    if name.ends_with("running_var") && tensor.lt(0.0).any().int64_value(&[]) == 1 {
+        return Err(WeightsError::NegativeVariance {
+            path,
+            tensor: name.to_owned(),
+            remedy,
+        });
+    }
+    Ok(())
 }
 
 fn dtype(path: &Path, tensor: &str, found: Dtype, remedies: &Remedies) -> WeightsError {
@@ -772,6 +790,21 @@ mod tests {
         let said = "not finite (NaN or infinite) in conv2.bias; copy, fetch or convert it again";
         assert!(infinite.contains(said), "{infinite}");
         assert!(!infinite.contains("train"), "{infinite}");
+    }
+
+    #[test]
+    fn a_variance_below_0_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("published.safetensors");
+        let mut ours = Model::new("efficientnet_v2_s", 32, 5, 2, Device::Cpu).expect("built");
+        write(&path, &ours, |tensors| {
+            let variance = tensors["bn1.running_var"].copy();
+            drop(variance.get(3).fill_(-1.0));
+            tensors.insert("bn1.running_var".to_owned(), variance);
+        });
+        let error = ours.load_pretrained(&path, None).expect_err("refused");
+        let said = "a variance below 0 in bn1.running_var, so it is damaged; copy, fetch";
+        assert!(error.to_string().contains(said), "{error}");
     }
 
     #[test]

@@ -213,6 +213,24 @@ impl Project {
         })
     }
 
+    /// A sentence on labels whose image is not there any more, if there are any. They stay, and count again once it is
+    /// back.
+    #[must_use]
+    pub fn labels_without_image(&self) -> Option<String> {
+        let labels = self.labels.labels().map(|(key, _)| key);
+        let gone: Vec<&str> = labels
+            .filter(|key| self.manifest.by_key(key).is_none())
+            .collect();
+        let first = gone.iter().min()?;
+        Some(format!(
+            "{} not there any more, such as {first}: what was labelled is kept, and counts again once the file is back",
+            match gone.len() {
+                1 => "1 labelled image is".to_owned(),
+                n => format!("{n} labelled images are"),
+            }
+        ))
+    }
+
     /// Splits the labelled images anew by the settings.
     fn split(&mut self) {
         let spec = self.settings.split_spec(&self.manifest);

@@ -233,6 +233,33 @@ fn a_cost_matrix_that_is_none_is_told_by_file_and_cell_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_label_whose_image_went_is_kept_and_told() {
+    let folder = class_folders(&["a", "b"], 10);
+    let mut project = open(folder.path());
+    assert_eq!(project.labels_without_image(), None);
+    let key = project.manifest.images[0].key.clone();
+    project.labels.apply(label(&key, 1)).unwrap();
+    assert_eq!(project.labels_without_image(), None);
+    drop(project);
+    let (file, aside) = (folder.path().join(&key), folder.path().join("aside"));
+    fs::rename(&file, &aside).unwrap();
+    let project = open(folder.path());
+    let told = project.labels_without_image().unwrap();
+    assert!(
+        told.starts_with("1 labelled image is not there") && told.contains(&key),
+        "{told}"
+    );
+    drop(project);
+    fs::rename(&aside, &file).unwrap();
+    let project = open(folder.path());
+    assert_eq!(project.labels_without_image(), None);
+    assert_eq!(
+        project.hand_label(ImageId(0)),
+        Some(Label::Class(ClassId(1)))
+    );
+}
+
+#[test]
 fn costs_of_other_classes_are_kept_but_not_used() {
     let folder = class_folders(&["a", "b"], 10);
     let mut project = open(folder.path());

@@ -15,7 +15,7 @@ const REPEAT_EVERY: usize = 33;
 /// it is sure of, beside those in [`Known::parts`]. Settled on the made set that docs/BENCHMARKS.md tells of.
 const SURE: f64 = 0.9;
 const SURE_FROM: usize = 10;
-const SURE_SHARE: f64 = 2.2;
+const SURE_SHARE: f64 = 2.4;
 
 /// A score of how far out each image lies.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -383,7 +383,7 @@ impl Known<'_> {
             }
         };
         let (anomalous, new) = if head.is_some() {
-            (1.0, 0.1)
+            (0.5, 0.1)
         } else {
             (4.0, 6.0)
         };
@@ -403,10 +403,7 @@ impl Known<'_> {
             })
             .filter(|list| !list.is_empty())
             .collect();
-        let share = anomalous / lists.len() as f64;
-        for list in lists {
-            add(share, list);
-        }
+        add(anomalous, in_turn(&lists));
         for scores in self.novelties {
             let share = new / self.novelties.len() as f64;
             let top = top(&|image| scores[image]);
@@ -483,6 +480,19 @@ fn top(most: usize, redundant: &[bool], score: &dyn Fn(usize) -> f64) -> Vec<usi
     ranked.into_iter().map(|(_, image)| image).collect()
 }
 
+/// The lists, each with its best last, as one: the best of each in turn, then the second best, and so on. One part for
+/// them all, since parts of their own with a small share each would all wait long and then come together.
+fn in_turn(lists: &[Vec<(usize, Reason)>]) -> Vec<(usize, Reason)> {
+    let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
+    let place = |rank: usize| {
+        let at = move |list: &Vec<(usize, Reason)>| list.len().checked_sub(rank + 1);
+        lists.iter().filter_map(move |list| Some(list[at(list)?]))
+    };
+    let mut dealt: Vec<(usize, Reason)> = (0..longest).flat_map(place).collect();
+    dealt.reverse();
+    dealt
+}
+
 fn with_reason(images: Vec<usize>, reason: impl Fn(usize) -> Reason) -> Vec<(usize, Reason)> {
     images
         .into_iter()
@@ -552,6 +562,48 @@ mod tests {
             .map(|(image, _)| *image)
             .collect();
         assert_eq!(by_size, [42], "{shown:?}");
+        // A gate that says nothing of any other image.
+        let mut gate = vec![f64::NEG_INFINITY; 100];
+        gate[42] = -3.0;
+        let places = vec![0.5; 100];
+        let gate = Outlying {
+            name: "a gate",
+            values: &gate,
+            places: &places,
+        };
+        let shown = queue(&[outlying(&far), gate]);
+        let told = |(image, reason): &(usize, Reason)| match reason {
+            Reason::Anomalous { score, .. } => (*score == "a gate").then_some(*image),
+            _ => None,
+        };
+        assert_eq!(shown.iter().find_map(told), Some(42), "{shown:?}");
+    }
+
+    #[test]
+    fn many_scores_do_not_keep_each_other_waiting() {
+        // Steps that have no divisor in common with 400: each score has one highest image.
+        let steps = [7, 9, 11, 13, 17, 19, 21, 23, 27, 29, 31, 33, 37, 39];
+        let far: Vec<Vec<f64>> = steps.iter().map(|step| ramp(400, *step)).collect();
+        let (scores, new) = (
+            far.iter().map(|f| outlying(f)).collect::<Vec<_>>(),
+            ramp(400, 3),
+        );
+        let known = Known {
+            labels: &[None; 400],
+            anomalies: &scores,
+            novelties: &[&new],
+            ..NOTHING
+        };
+        let anomalous = |reason| matches!(reason, Reason::Anomalous { .. });
+        let shown = mixed(&known, 11, 1).expect("as many values as images");
+        let of_first = count(&shown, anomalous);
+        assert!((3..=5).contains(&of_first), "{shown:?}");
+        // Each score has its turn.
+        let shown = mixed(&known, 44, 1).expect("as many values as images");
+        for far in &far {
+            let best = far.iter().position(|f| *f == 399.0 / 400.0);
+            assert!(shown.iter().any(|(i, _)| Some(*i) == best), "{shown:?}");
+        }
     }
 
     #[test]
@@ -633,7 +685,7 @@ mod tests {
                 4,
             ),
             (Reason::New, 1),
-            (Reason::Control, 11),
+            (Reason::Control, 10),
             (Reason::Repeat, 2),
         ] {
             let kind = std::mem::discriminant(&wanted);

@@ -251,8 +251,10 @@ pub enum PlanError {
         known: String,
     },
     /// A value outside what makes sense.
-    #[error("the plan says {key} = {value}, which must be {expected}")]
+    #[error("the plan says {key} = {value}{}, which must be {expected}", in_phase(*.phase))]
     Value {
+        /// The phase that says it, counted from 1; none where it stands before the phases.
+        phase: Option<usize>,
         /// The key.
         key: &'static str,
         /// What it says.
@@ -408,9 +410,6 @@ impl Plan {
         if self.batch == 0 || self.batch > 4096 {
             return bad("batch", &self.batch, "between 1 and 4096 images");
         }
-        for phase in self.resolved_phases() {
-            phase.check()?;
-        }
         // A phase may say all of these otherwise, and the plan's own values still have to make sense.
         let own = ResolvedPhase {
             trainable: "all".to_owned(),
@@ -422,6 +421,22 @@ impl Plan {
             reset_head: false,
         };
         own.check()?;
+        for (at, resolved) in self.resolved_phases().iter().enumerate() {
+            resolved.check().map_err(|error| match error {
+                PlanError::Value {
+                    key,
+                    value,
+                    expected,
+                    ..
+                } => PlanError::Value {
+                    phase: (!self.phases.is_empty()).then_some(at + 1),
+                    key,
+                    value,
+                    expected,
+                },
+                other => other,
+            })?;
+        }
         let shares = [
             ("ema_decay", self.ema_decay),
             ("label_smoothing", self.label_smoothing),
@@ -635,12 +650,17 @@ fn degrees(angle: f32) -> &'static str {
     }
 }
 
+fn in_phase(phase: Option<usize>) -> String {
+    phase.map_or_else(String::new, |phase| format!(" in phase {phase}"))
+}
+
 fn bad(
     key: &'static str,
     value: &dyn fmt::Display,
     expected: &'static str,
 ) -> Result<(), PlanError> {
     Err(PlanError::Value {
+        phase: None,
         key,
         value: value.to_string(),
         expected,

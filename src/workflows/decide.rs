@@ -214,8 +214,10 @@ impl DriftSession {
         let gated = judged
             .as_ref()
             .map(|judged| judged.iter().map(gated).collect::<Vec<_>>());
+        let group = |(image, ..): &(ImageId, f64, bool)| self.group_of(*image);
+        let groups: Vec<usize> = judged.iter().flatten().map(group).collect();
         let point = |aim: Aim| match &gated {
-            Ok(gated) => operating_point(gated, aim, rate).map_err(|e| e.to_string()),
+            Ok(gated) => operating_point(gated, &groups, aim, rate).map_err(|e| e.to_string()),
             Err(why) => Err((*why).clone()),
         };
         Aim::ALL.map(|aim| (aim, point(aim))).to_vec()

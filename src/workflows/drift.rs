@@ -708,14 +708,20 @@ impl DriftSession {
 
     /// Log-odds of drift of every candidate by a head fitted on `labelled` and the reference images.
     fn fit_head(&self, labelled: &[Option<bool>]) -> Result<Vec<f64>, String> {
-        // Reference images alone teach nothing of what the user calls regular here.
-        if !labelled.contains(&Some(false)) {
-            let drift = labelled.iter().flatten().count();
-            let error = if drift == 0 {
-                DriftError::NoLabels
-            } else {
-                DriftError::NoRegularLabelled { drift }
-            };
+        // Reference images alone teach nothing of what the user calls regular here, and are no labels.
+        let count = |kind| {
+            labelled
+                .iter()
+                .filter(|label| **label == Some(kind))
+                .count()
+        };
+        let error = match (count(true), count(false)) {
+            (0, 0) => Some(DriftError::NoLabels),
+            (drift, 0) => Some(DriftError::NoRegularLabelled { drift }),
+            (0, regular) => Some(DriftError::NoDriftLabelled { regular }),
+            _ => None,
+        };
+        if let Some(error) = error {
             return Err(error.to_string());
         }
         let every: Vec<usize> = (0..self.images.len()).collect();
@@ -820,6 +826,11 @@ impl DriftSession {
         &self.duplicates.ids()[..self.images.len()]
     }
 
+    /// Which near-duplicates a candidate is one of: images of equal groups are.
+    pub(super) fn group_of(&self, image: ImageId) -> usize {
+        self.candidate_groups()[self.rows[&image]]
+    }
+
     /// Images among which near-duplicates were looked for: the candidates, and the regular images that they are
     /// compared with.
     #[must_use]
@@ -868,16 +879,21 @@ pub(super) struct QueueState<'a> {
 }
 
 impl QueueState<'_> {
-    /// Each gate with its values where it says that a picture is spoiled, and no number elsewhere: a gate does not rank
-    /// what is within the regular images. None once there is a head, which reads the numbers behind the gates.
+    /// Each gate with its values where it says that a picture is spoiled, and less than any number elsewhere: a gate does
+    /// not rank what is within the regular images. None once there is a head, which reads the numbers behind the gates.
     fn gates(&self) -> impl Iterator<Item = (&NamedScores, Vec<f64>)> {
         let nothing_learned = self.heads.is_empty();
         let gates = self.pool.listed.iter().filter(move |_| nothing_learned);
         gates.filter_map(|gate| {
             let limit = self.space.gate_limit(gate.name)?;
             let spoiled = gate.values.iter().zip(&gate.places);
-            let spoiled =
-                spoiled.map(|(value, place)| if *place > limit { *value } else { f64::NAN });
+            let spoiled = spoiled.map(|(value, place)| {
+                if *place > limit {
+                    *value
+                } else {
+                    f64::NEG_INFINITY
+                }
+            });
             Some((gate, spoiled.collect()))
         })
     }

@@ -534,6 +534,37 @@ fn a_later_phase_begins_at_the_best_epoch_of_the_one_before() {
 }
 
 #[test]
+fn what_a_drawn_head_brings_replaces_what_was_better_by_another_head() {
+    let (pixels, examples) = stripes(64);
+    let data = data(&pixels, &examples);
+    let phase = |learning_rate, reset_head| Phase {
+        learning_rate: Some(learning_rate),
+        epochs: Some(3),
+        reset_head,
+        ..Phase::of("all")
+    };
+    let fitted = |reset_head| {
+        let plan = Plan {
+            // The second hardly moves: with a head drawn anew it stays far worse than the first.
+            phases: vec![phase(0.003, false), phase(1e-7, reset_head)],
+            ..plan()
+        };
+        let context = JobContext::detached();
+        let fitted = fit(&plan, &data, &cost(), &context, &mut |_| {}).expect("trained");
+        let losses: Vec<f64> = fitted.history.iter().map(|e| e.val_loss).collect();
+        (fitted.best_epoch, losses)
+    };
+    let (best, losses) = fitted(true);
+    let of_the_first = losses[..3].iter().copied().fold(f64::INFINITY, f64::min);
+    assert!(losses[3..].iter().all(|l| *l > of_the_first), "{losses:?}");
+    assert!(best > 3, "{best}: {losses:?}");
+    // With its own head the phase has to be better to count.
+    let (best, losses) = fitted(false);
+    let lowest = (0..losses.len()).min_by(|a, b| losses[*a].total_cmp(&losses[*b]));
+    assert_eq!(Some(best - 1), lowest, "{losses:?}");
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn without_room_the_frozen_layers_run_in_every_epoch() {
     let (pixels, examples) = noise(28);
