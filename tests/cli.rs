@@ -692,6 +692,39 @@ fn a_network_is_fine_tuned_for_drift_and_held_against_the_head() {
 }
 
 #[test]
+fn a_study_with_a_row_without_result_and_a_threshold_that_is_none_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = folder.path().join("project");
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/sample");
+    let data = [text(&sample), "--project", text(&project)];
+    let weights = folder.path().join("inception_v3.safetensors");
+    fs::write(&weights, [255; 64]).unwrap();
+    let rows = [
+        "--presets",
+        "inception_feature",
+        "--size",
+        "75",
+        "--weights",
+    ];
+    let study = [&["study"], &data[..], &rows, &[text(folder.path())]].concat();
+    let said = complaint(&study);
+    assert!(said.contains("1 of 1 rows have no result"), "{said}");
+    let out = folder.path().join("out.csv");
+    for threshold in ["2", "-0.1", "nan"] {
+        let threshold = format!("--threshold={threshold}");
+        let asked = [&["submit"], &data[..], &[&threshold, "--out", text(&out)]].concat();
+        let run = Command::cargo_bin("driftscope")
+            .unwrap()
+            .args(asked)
+            .assert();
+        let said = run.failure().code(2);
+        let said = String::from_utf8_lossy(&said.get_output().stderr).into_owned();
+        assert!(said.contains("between 0 and 1"), "{said}");
+    }
+    assert!(!out.exists());
+}
+
+#[test]
 fn a_session_is_rehearsed_against_a_table_of_the_truth() {
     let folder = tempfile::tempdir().unwrap();
     let project = folder.path().join("project");
