@@ -15,7 +15,7 @@ const REPEAT_EVERY: usize = 33;
 /// it is sure of, beside those in [`Known::parts`]. Settled on the made set that docs/BENCHMARKS.md tells of.
 const SURE: f64 = 0.9;
 const SURE_FROM: usize = 10;
-const SURE_SHARE: f64 = 2.4;
+const SURE_SHARE: f64 = 2.2;
 
 /// A score of how far out each image lies.
 #[derive(Clone, Copy, Debug, PartialEq)]
