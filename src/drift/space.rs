@@ -757,8 +757,9 @@ fn scores_of(
 
 impl Spots {
     /// Chooses a bank from each two thirds of the images, one for each entry of `groups`, and scores the others by it:
-    /// no image is compared with its own places, nor with those of an image of its group. The first bank is kept; it is as large as the others, so that what is judged later is judged
-    /// as those were. Also returns score and descriptor of every image.
+    /// no image is compared with its own places, nor with those of an image of its group. The first bank is kept; it is
+    /// as large as the others, so that what is judged later is judged as those were. Also returns score and descriptor
+    /// of every image.
     fn fit(
         local: &dyn LocalSource,
         groups: &[usize],

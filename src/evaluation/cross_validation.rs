@@ -45,8 +45,8 @@ impl Default for CvPlan {
 ///
 /// The threshold of F1, precision and recall is fixed beforehand ([`CvPlan::threshold`]), so it is
 /// never chosen on the images it is reported for. The intervals are 95 % percentile bootstraps over the
-/// labelled images, drift and regular drawn apart and near-duplicates drawn together (500 resamples); `sd` is
-/// between repeats.
+/// labelled images, drift and regular drawn apart and near-duplicates drawn together (500 resamples), and
+/// Wilson's where all resamples give the same; `sd` is between repeats.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CvReport {
     /// Labelled drift images.

@@ -27,7 +27,8 @@ pub struct Judged {
 
 /// Two judges on the same images. The intervals are 95 % percentile bootstraps over these images, drift and
 /// regular drawn apart, and a draw is the same for both judges: what makes an image hard for either cancels out
-/// of the gains (Efron & Tibshirani 1993, chapter 8).
+/// of the gains (Efron & Tibshirani 1993, chapter 8). Where all draws give a judge the same figure its interval is
+/// Wilson's.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PairedReport {
     /// Drift images.
